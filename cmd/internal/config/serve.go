@@ -1,0 +1,172 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Serve are the broker's flags. Tags carry the whole description; kong fills
+// the fields from flags, then environment, then default.
+type Serve struct {
+	DataDir string `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:":memory:" placeholder:"DIR" help:"Where the broker keeps what must survive a restart. This release keeps everything in memory: :memory: is the only value."`
+
+	AMQPAddr []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR,..." help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
+	HTTPAddr []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR,..." help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
+	Pprof    string   `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
+
+	NodeName string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
+
+	DefaultUser     string   `name:"default-user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
+	DefaultPass     string   `name:"default-pass" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
+	DefaultVHost    string   `name:"default-vhost" group:"users" env:"LEVERET_DEFAULT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host a new broker has. [/]"`
+	LoopbackUsers   []string `name:"loopback-users" group:"users" env:"LEVERET_LOOPBACK_USERS" default:"guest" placeholder:"NAME,..." help:"Users that may log in from this machine only; none for no such rule. [guest]"`
+	LoadDefinitions string   `name:"load-definitions" group:"users" env:"LEVERET_LOAD_DEFINITIONS" placeholder:"FILE" help:"Import this file as exported by RabbitMQ or leveret, at each start. The default user and virtual host are not made then."`
+
+	MemoryLimit      MemoryLimit   `name:"memory-limit" group:"limits" env:"LEVERET_MEMORY_LIMIT" default:"0.6" placeholder:"SIZE" help:"Messages may take this much memory before publishers have to wait: 2GiB, or 0.6 of the machine or container. [0.6]"`
+	MaxMessageSize   Size          `name:"max-message-size" group:"limits" env:"LEVERET_MAX_MESSAGE_SIZE" default:"128MiB" placeholder:"SIZE" help:"The largest body a client may publish. [128MiB]"`
+	Heartbeat        time.Duration `name:"heartbeat" group:"limits" env:"LEVERET_HEARTBEAT" default:"60s" placeholder:"TIME" help:"The heartbeat offered to AMQP clients; 0 offers none. [60s]"`
+	ChannelMax       uint16        `name:"channel-max" group:"limits" env:"LEVERET_CHANNEL_MAX" default:"2047" placeholder:"N" help:"Channels an AMQP connection may open; 0 for as many as the protocol can number. [2047]"`
+	FrameMax         Size          `name:"frame-max" group:"limits" env:"LEVERET_FRAME_MAX" default:"131072" placeholder:"SIZE" help:"The largest AMQP frame, at least 4096. [131072]"`
+	HandshakeTimeout time.Duration `name:"handshake-timeout" group:"limits" env:"LEVERET_HANDSHAKE_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long a client may take to log in. [10s]"`
+
+	LogLevel  slog.Level `name:"log-level" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
+	LogFormat string     `name:"log-format" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
+}
+
+// Settings are what Serve comes to on this machine.
+type Settings struct {
+	AMQPAddrs     []string // host:port each; empty serves none.
+	HTTPAddrs     []string
+	PprofAddr     string // Empty serves none.
+	NodeName      string
+	LoopbackUsers []string
+	Definitions   []byte // The file to import at start; nil for none.
+	MachineBytes  int64  // Memory of machine or container; 0 if unknown.
+	MemoryBytes   int64  // What live messages may take.
+	GoMemoryBytes int64  // What the Go runtime is told to stay under.
+}
+
+// Resolve checks s and works out what depends on the machine. Its errors name
+// the flag to change.
+func (s *Serve) Resolve() (*Settings, error) {
+	if s.DataDir != ":memory:" {
+		return nil, fmt.Errorf("--data-dir %s: this release keeps nothing on disk yet; leave the flag out or say :memory:, "+
+			"and expect queues and messages to be gone when leveret ends", s.DataDir)
+	}
+	var out Settings
+	var err error
+	if out.AMQPAddrs, err = addresses("--amqp-addr", s.AMQPAddr); err != nil {
+		return nil, err
+	}
+	if out.HTTPAddrs, err = addresses("--http-addr", s.HTTPAddr); err != nil {
+		return nil, err
+	}
+	if s.Pprof != "" {
+		if out.PprofAddr, err = address("--pprof", s.Pprof); err != nil {
+			return nil, err
+		}
+	}
+	if len(out.AMQPAddrs)+len(out.HTTPAddrs) == 0 {
+		return nil, errors.New("--amqp-addr none, --http-addr none: nothing is left to listen on")
+	}
+
+	switch {
+	case s.DefaultUser == "":
+		return nil, errors.New("--default-user must not be empty")
+	case s.DefaultVHost == "":
+		return nil, errors.New("--default-vhost must not be empty")
+	case s.MaxMessageSize < 1:
+		return nil, errors.New("--max-message-size must be at least 1")
+	case s.FrameMax < 4096 || s.FrameMax > 1<<30:
+		return nil, fmt.Errorf("--frame-max %d is not between 4096 and 1GiB", s.FrameMax)
+	case s.Heartbeat < 0 || s.Heartbeat > 65535*time.Second || s.Heartbeat%time.Second != 0:
+		return nil, fmt.Errorf("--heartbeat %v is not a whole number of seconds between 0 and 65535", s.Heartbeat)
+	case s.HandshakeTimeout <= 0:
+		return nil, fmt.Errorf("--handshake-timeout %v is not a time to wait", s.HandshakeTimeout)
+	}
+
+	if out.NodeName = s.NodeName; out.NodeName == "" {
+		host, err := os.Hostname()
+		if err != nil || host == "" {
+			host = "localhost"
+		}
+		host, _, _ = strings.Cut(host, ".")
+		out.NodeName = "leveret@" + host
+	}
+	if !only(s.LoopbackUsers, "none") {
+		out.LoopbackUsers = s.LoopbackUsers
+	}
+	if s.LoadDefinitions != "" {
+		if out.Definitions, err = os.ReadFile(s.LoadDefinitions); err != nil {
+			return nil, fmt.Errorf("--load-definitions: %w", err)
+		}
+	}
+	out.MachineBytes = MachineMemory()
+	if out.MemoryBytes, err = s.MemoryLimit.Of(out.MachineBytes); err != nil {
+		return nil, err
+	}
+	out.GoMemoryBytes = goMemory(out.MemoryBytes, out.MachineBytes)
+	return &out, nil
+}
+
+// goMemory is the soft limit for the Go runtime: room for what is accounted,
+// for a quarter of garbage on top and for what a broker is without messages.
+// It stays below the machine's memory where it can, because a collector that
+// works harder is better than one that is killed.
+func goMemory(limit, machine int64) int64 {
+	soft := limit + limit/4 + 128<<20
+	if ceiling := machine / 10 * 9; machine > 0 && soft > ceiling {
+		soft = max(ceiling, limit)
+	}
+	return soft
+}
+
+// Logger makes the logger that s asks for.
+func (s *Serve) Logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func only(list []string, word string) bool { return len(list) == 1 && list[0] == word }
+
+// addresses completes a list of listening addresses; "none" is the empty list.
+func addresses(flag string, list []string) ([]string, error) {
+	if only(list, "none") {
+		return nil, nil
+	}
+	var out []string
+	for _, a := range list {
+		full, err := address(flag, a)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, full)
+	}
+	return out, nil
+}
+
+// address accepts host:port, :port and a bare port.
+func address(flag, a string) (string, error) {
+	a = strings.TrimSpace(a)
+	if a != "" && strings.Trim(a, "0123456789") == "" {
+		a = ":" + a
+	}
+	host, port, err := net.SplitHostPort(a)
+	if err != nil {
+		return "", fmt.Errorf("%s %q is not an address; write host:port, :port or [::1]:port", flag, a)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "", fmt.Errorf("%s %q: the port is not a number between 0 and 65535", flag, a)
+	}
+	return net.JoinHostPort(host, port), nil
+}
