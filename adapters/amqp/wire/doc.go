@@ -4,7 +4,7 @@
 //
 //	read buffer --ParseFrame--> Frame --MethodID--> ParsePublish, ParseAck ...  (hot, in place)
 //	                              |          '----> DecodeMethod                (cold, copies)
-//	                              |--ParseHeader--> props --ScanProperties--> PropInfo   (hot)
+//	                              |--ParseContentHeader--> props --ScanProperties--> PropInfo   (hot)
 //	                              |                   '-----ParseProperties--> Properties (cold)
 //	                              '--body: Payload
 //
