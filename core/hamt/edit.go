@@ -54,7 +54,7 @@ func (n *node[K, V]) with(e *Edit, shift uint, x entry[K, V]) (_ *node[K, V], ad
 	if shift >= 64 {
 		for i := range n.entries {
 			if n.entries[i].key == x.key {
-				return n.withEntryAt(e, i, x), false
+				return n.withValueAt(e, i, x.value), false
 			}
 		}
 		n = n.editable(e)
@@ -79,7 +79,7 @@ func (n *node[K, V]) with(e *Edit, shift uint, x entry[K, V]) (_ *node[K, V], ad
 
 	old := n.entries[entryAt]
 	if old.hash == x.hash && old.key == x.key {
-		return n.withEntryAt(e, entryAt, x), false
+		return n.withValueAt(e, entryAt, x.value), false
 	}
 	kid := split(e, shift+levelBits, old, x)
 	n = n.editable(e)
@@ -164,12 +164,14 @@ func (n *node[K, V]) editable(e *Edit) *node[K, V] {
 	return &c
 }
 
-func (n *node[K, V]) withEntryAt(e *Edit, i int, x entry[K, V]) *node[K, V] {
+// withValueAt keeps the key that is there: the new one may be a piece of a long
+// string that would live on with it.
+func (n *node[K, V]) withValueAt(e *Edit, i int, v V) *node[K, V] {
 	n = n.editable(e)
 	if e == nil {
 		n.entries = slices.Clone(n.entries)
 	}
-	n.entries[i] = x
+	n.entries[i].value = v
 	return n
 }
 
