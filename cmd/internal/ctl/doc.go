@@ -1,0 +1,14 @@
+// Package ctl is `leveret ctl`, the operator's tool. It takes rabbitmqctl's
+// verbs, prints what rabbitmqctl prints and ends with its exit codes, but talks
+// HTTP to the management API, so it needs no cookie and no Erlang.
+//
+//	arguments -> Main -> grammar (kong) -> verb.Run -> client -> HTTP API
+//	                                          |
+//	                                          +-> printer -> table | csv | json | boxes
+//
+// A verb is a struct in the file of the objects it is about; grammar.go lists
+// them all. A verb's errors carry the exit code. The package starts no
+// goroutine and keeps nothing.
+//
+// Read ctl.go, client.go and output.go, then any verb.
+package ctl

@@ -1,0 +1,81 @@
+package ctl
+
+import "github.com/alecthomas/kong"
+
+// Connection says where the broker is and who asks.
+type Connection struct {
+	URL      string `name:"url" env:"LEVERET_URL" placeholder:"URL" help:"The broker's management API; may hold user and password. [http://guest:guest@127.0.0.1:15672]"`
+	User     string `name:"user" env:"LEVERET_USER" placeholder:"NAME" help:"Log in as this user, an administrator for most verbs."`
+	Password string `name:"password" env:"LEVERET_PASSWORD" placeholder:"PASSWORD" help:"With this password; better given by environment."`
+	Node     string `name:"node" short:"n" placeholder:"NAME@HOST" help:"As for rabbitmqctl: without --url, the host after the @ is asked."`
+	Timeout  int    `name:"timeout" short:"t" default:"60" placeholder:"SECONDS" help:"Give up after so long, with exit code 75; 0 waits for ever. [60]"`
+}
+
+// grammar is the whole command line.
+type grammar struct {
+	Connection
+	VHost          string `name:"vhost" short:"p" default:"/" placeholder:"VHOST" help:"The virtual host that the verb is about. [/]"`
+	Quiet          bool   `name:"quiet" short:"q" help:"Print no banner."`
+	Silent         bool   `name:"silent" short:"s" help:"Print neither banner nor table header."`
+	NoTableHeaders bool   `name:"no-table-headers" help:"Print no table header."`
+	Formatter      string `name:"formatter" enum:"table,csv,json,pretty_table" default:"table" placeholder:"FORMAT" help:"table, csv, json or pretty_table. [table]"`
+
+	AddUser            addUser            `cmd:"" name:"add_user" group:"users" help:"Make a user; the password may come on standard input."`
+	DeleteUser         deleteUser         `cmd:"" name:"delete_user" group:"users" help:"Delete a user."`
+	ChangePassword     changePassword     `cmd:"" name:"change_password" group:"users" help:"Change a user's password."`
+	ClearPassword      clearPassword      `cmd:"" name:"clear_password" group:"users" help:"Make a user unable to log in with a password."`
+	AuthenticateUser   authenticateUser   `cmd:"" name:"authenticate_user" group:"users" help:"Try a user's password."`
+	SetUserTags        setUserTags        `cmd:"" name:"set_user_tags" group:"users" help:"Replace a user's tags, e.g. administrator."`
+	ListUsers          listUsers          `cmd:"" name:"list_users" group:"users" help:"List users and their tags."`
+	SetUserLimits      setUserLimits      `cmd:"" name:"set_user_limits" group:"users" help:"Limit a user: '{\"max-connections\": 5}'."`
+	ClearUserLimits    clearUserLimits    `cmd:"" name:"clear_user_limits" group:"users" help:"Remove one limit of a user, or all."`
+	ListUserLimits     listUserLimits     `cmd:"" name:"list_user_limits" group:"users" help:"List the limits of users."`
+	SetPermissions     setPermissions     `cmd:"" name:"set_permissions" group:"access" help:"Let a user configure, write and read what matches."`
+	ClearPermissions   clearPermissions   `cmd:"" name:"clear_permissions" group:"access" help:"Take a user's permissions in the virtual host away."`
+	ListPermissions    listPermissions    `cmd:"" name:"list_permissions" group:"access" help:"List the permissions in the virtual host."`
+	ListUserPerms      listUserPerms      `cmd:"" name:"list_user_permissions" group:"access" help:"List a user's permissions."`
+	SetTopicPerms      setTopicPerms      `cmd:"" name:"set_topic_permissions" group:"access" help:"Limit routing keys a user may write and read at an exchange."`
+	ClearTopicPerms    clearTopicPerms    `cmd:"" name:"clear_topic_permissions" group:"access" help:"Take topic permissions away, of one exchange or all."`
+	ListTopicPerms     listTopicPerms     `cmd:"" name:"list_topic_permissions" group:"access" help:"List the topic permissions in the virtual host."`
+	ListUserTopicPerms listUserTopicPerms `cmd:"" name:"list_user_topic_permissions" group:"access" help:"List a user's topic permissions."`
+
+	AddVHost         addVHost         `cmd:"" name:"add_vhost" group:"vhosts" help:"Make a virtual host."`
+	DeleteVHost      deleteVHost      `cmd:"" name:"delete_vhost" group:"vhosts" help:"Delete a virtual host with all that is in it."`
+	ListVHosts       listVHosts       `cmd:"" name:"list_vhosts" group:"vhosts" help:"List virtual hosts."`
+	SetVHostLimits   setVHostLimits   `cmd:"" name:"set_vhost_limits" group:"vhosts" help:"Limit the virtual host: '{\"max-queues\": 100}'."`
+	ClearVHostLimits clearVHostLimits `cmd:"" name:"clear_vhost_limits" group:"vhosts" help:"Remove the virtual host's limits."`
+	ListVHostLimits  listVHostLimits  `cmd:"" name:"list_vhost_limits" group:"vhosts" help:"List the limits of virtual hosts."`
+
+	ListQueues    listQueues    `cmd:"" name:"list_queues" group:"objects" help:"List queues; name the columns wanted."`
+	PurgeQueue    purgeQueue    `cmd:"" name:"purge_queue" group:"objects" help:"Remove a queue's ready messages."`
+	DeleteQueue   deleteQueue   `cmd:"" name:"delete_queue" group:"objects" help:"Delete a queue."`
+	ListExchanges listExchanges `cmd:"" name:"list_exchanges" group:"objects" help:"List exchanges."`
+	ListBindings  listBindings  `cmd:"" name:"list_bindings" group:"objects" help:"List bindings."`
+	ListConsumers listConsumers `cmd:"" name:"list_consumers" group:"objects" help:"List consumers."`
+
+	ListConnections         listConnections         `cmd:"" name:"list_connections" group:"clients" help:"List AMQP connections."`
+	ListChannels            listChannels            `cmd:"" name:"list_channels" group:"clients" help:"List channels."`
+	CloseConnection         closeConnection         `cmd:"" name:"close_connection" group:"clients" help:"Close a connection, telling its client why."`
+	CloseAllConnections     closeAllConnections     `cmd:"" name:"close_all_connections" group:"clients" help:"Close the virtual host's connections, or all."`
+	CloseAllUserConnections closeAllUserConnections `cmd:"" name:"close_all_user_connections" group:"clients" help:"Close a user's connections."`
+
+	ExportDefinitions exportDefinitions `cmd:"" name:"export_definitions" group:"definitions" help:"Write all that is declared to a file, or - for standard output."`
+	ImportDefinitions importDefinitions `cmd:"" name:"import_definitions" group:"definitions" help:"Add what a file, or standard input, declares."`
+
+	Ping           ping           `cmd:"" name:"ping" group:"node" help:"Check that the broker answers."`
+	AwaitStartup   awaitStartup   `cmd:"" name:"await_startup" group:"node" help:"Wait until the broker answers."`
+	Status         status         `cmd:"" name:"status" group:"node" help:"Show the broker's version, memory, totals and listeners."`
+	Version        showVersion    `cmd:"" name:"version" group:"node" help:"Show the broker's version."`
+	SetClusterName setClusterName `cmd:"" name:"set_cluster_name" group:"node" help:"Change the name shown for the broker."`
+}
+
+// groups are the headings of the help.
+var groups = []kong.Group{
+	{Key: "users", Title: "Users"},
+	{Key: "access", Title: "Permissions"},
+	{Key: "vhosts", Title: "Virtual hosts"},
+	{Key: "objects", Title: "Queues, exchanges, bindings, consumers"},
+	{Key: "clients", Title: "Connections and channels"},
+	{Key: "definitions", Title: "Definitions"},
+	{Key: "node", Title: "The broker"},
+}
