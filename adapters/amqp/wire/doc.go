@@ -13,10 +13,10 @@
 //
 // Hot functions neither copy what they parse nor allocate: their results
 // alias the read buffer and die with it. Appending functions take a slice and
-// return it longer, as append does. Names and calls with "Properties" or
-// "props": Properties is the decoded struct; props is the form on the wire,
-// property flags followed by the property list, which a broker hands through
-// as it came once ScanProperties has looked at it.
+// return it longer, as append does. Two words are kept apart: Properties is
+// the decoded struct; props are the bytes on the wire, property flags followed
+// by the property list, which a broker hands through as they came once
+// ScanProperties has looked at them.
 //
 // Nothing here trusts its input. Whatever the bytes, a parser returns an
 // error or a result, in time linear in their number, and takes memory at most

@@ -389,79 +389,82 @@ func (info *PropInfo) scanHeaders(b []byte) error {
 		case "x-delay":
 			info.HasDelay = true
 		}
-		var hasL bool
-		var err error
-		if b, hasL, err = scanValue(value, 0); err != nil {
-			return err
+		start, end := valueSpan(value)
+		if end == 0 {
+			return ErrTable
 		}
-		info.NeedsFix = info.NeedsFix || hasL
+		switch letter := value[0]; letter {
+		case 'L':
+			info.NeedsFix = true
+		case 'F', 'A':
+			hasL, err := scanNested(value[start:end], letter, 1)
+			if err != nil {
+				return err
+			}
+			info.NeedsFix = info.NeedsFix || hasL
+		}
+		b = value[end:]
 	}
 	return nil
 }
 
-// scanValue is decodeValue without making anything: it returns what follows
-// the value, and whether there was an L in it.
-func scanValue(b []byte, depth int) (rest []byte, hasL bool, err error) {
-	letter, value, rest, ok := splitValue(b)
-	switch {
-	case !ok:
-		return nil, false, ErrTable
-	case letter == 'L':
-		return rest, true, nil
-	case letter != 'F' && letter != 'A':
-		return rest, false, nil
-	case depth == MaxTableDepth:
-		return nil, false, ErrTableDepth
+// scanNested checks a table (F) or array (A) that lies depth deep inside the
+// headers, and tells whether there is an L in it.
+func scanNested(b []byte, kind byte, depth int) (hasL bool, err error) {
+	if depth > MaxTableDepth {
+		return false, ErrTableDepth
 	}
-	for len(value) > 0 {
-		if letter == 'F' {
-			if _, value, ok = splitName(value); !ok {
-				return nil, false, ErrTable
+	for len(b) > 0 {
+		if kind == 'F' {
+			var ok bool
+			if _, b, ok = splitName(b); !ok {
+				return false, ErrTable
 			}
 		}
-		var innerL bool
-		if value, innerL, err = scanValue(value, depth+1); err != nil {
-			return nil, false, err
+		start, end := valueSpan(b)
+		if end == 0 {
+			return false, ErrTable
 		}
-		hasL = hasL || innerL
+		switch letter := b[0]; letter {
+		case 'L':
+			hasL = true
+		case 'F', 'A':
+			innerL, err := scanNested(b[start:end], letter, depth+1)
+			if err != nil {
+				return false, err
+			}
+			hasL = hasL || innerL
+		}
+		b = b[end:]
 	}
-	return rest, hasL, nil
+	return hasL, nil
 }
 
 // Fix rewrites props, which info must have been scanned from, so that every
 // client can read them, and clears NeedsFix. It turns each L into the l that
 // RabbitMQ would send, and clears the unused flags, which a client would take
 // for the announcement of more. The length stays the same, so this is done in
-// place: in the read buffer, if need be.
+// place: in the read buffer, if need be. One who recognises props seen before
+// by their bytes must compare them before.
 func (info *PropInfo) Fix(props []byte) {
 	binary.BigEndian.PutUint16(props, info.Flags)
-	fixFields(info.Headers.Of(props))
+	fixNested(info.Headers.Of(props), 'F')
 	info.NeedsFix = false
 }
 
-func fixFields(b []byte) {
+// fixNested turns each L into l. b has been scanned, so nothing is wrong in it.
+func fixNested(b []byte, kind byte) {
 	for len(b) > 0 {
-		_, value, ok := splitName(b)
-		if !ok {
-			return
+		if kind == 'F' {
+			_, b, _ = splitName(b)
 		}
-		b = fixValue(value)
-	}
-}
-
-// fixValue rewrites the value b begins with and returns what follows it. b
-// has been scanned, so there is nothing wrong with it.
-func fixValue(b []byte) (rest []byte) {
-	letter, value, rest, _ := splitValue(b)
-	switch letter {
-	case 'L':
-		b[0] = 'l'
-	case 'F':
-		fixFields(value)
-	case 'A':
-		for len(value) > 0 {
-			value = fixValue(value)
+		start, end := valueSpan(b)
+		switch letter := b[0]; letter {
+		case 'L':
+			b[0] = 'l'
+		case 'F', 'A':
+			fixNested(b[start:end], letter)
 		}
+		b = b[end:]
 	}
-	return rest
 }

@@ -95,10 +95,12 @@ func decodeArray(b []byte, depth int) (a []any, err error) {
 // decodeValue decodes the type letter and value that b begins with, and
 // returns what follows them. depth counts the tables and arrays around them.
 func decodeValue(b []byte, depth int) (v any, rest []byte, err error) {
-	letter, b, rest, ok := splitValue(b)
-	if !ok {
+	start, end := valueSpan(b)
+	if end == 0 {
 		return nil, nil, ErrTable
 	}
+	letter := b[0]
+	b, rest = b[start:end], b[end:]
 	switch letter {
 	case 'V':
 	case 't':
@@ -151,8 +153,8 @@ var valueSize = [256]uint8{
 
 const sizePrefixed = 255 // A length of 4 bytes, then as many bytes.
 
-// splitName cuts the field name off the beginning of b. At least one byte
-// follows it if ok. No copy, no allocation.
+// splitName cuts the field name off the beginning of b, which is not empty.
+// At least one byte follows it if ok.
 func splitName(b []byte) (name, rest []byte, ok bool) {
 	end := 1 + int(b[0])
 	if end >= len(b) {
@@ -161,29 +163,26 @@ func splitName(b []byte) (name, rest []byte, ok bool) {
 	return b[1:end], b[end:], true
 }
 
-// splitValue cuts a type letter and a value off the beginning of b, which is
-// not empty. value has exactly the bytes of that type, without a length in
-// front. No copy, no allocation; decoding and scanning both begin here, so
-// that they accept the same.
-func splitValue(b []byte) (letter byte, value, rest []byte, ok bool) {
-	letter, b = b[0], b[1:]
-	size := uint64(valueSize[letter])
-	switch size {
-	case 0:
-		return 0, nil, nil, false
-	case sizePrefixed:
-		if len(b) < 4 {
-			return 0, nil, nil, false
+// valueSpan finds the value behind the type letter that b begins with; b is
+// not empty. The value is b[start:end], with exactly the bytes of that type,
+// no length in front; what follows it is b[end:]. end is 0 if there is no
+// such type or not as many bytes. Decoding and scanning both begin here, so
+// that they accept the same. It must stay small enough to be inlined.
+func valueSpan(b []byte) (start, end int) {
+	size := int(valueSize[b[0]])
+	if size == sizePrefixed {
+		if len(b) < 5 {
+			return 0, 0
 		}
-		size = uint64(binary.BigEndian.Uint32(b))
-		b = b[4:]
-	default:
-		size--
+		if n := binary.BigEndian.Uint32(b[1:]); uint64(n) <= uint64(len(b)-5) {
+			return 5, 5 + int(n)
+		}
+		return 0, 0
 	}
-	if size > uint64(len(b)) {
-		return 0, nil, nil, false
+	if size > len(b) {
+		return 0, 0
 	}
-	return letter, b[:size], b[size:], true
+	return 1, size
 }
 
 // AppendTable appends t with its length in front. It panics on a value that

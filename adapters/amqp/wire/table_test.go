@@ -70,16 +70,16 @@ func TestFieldValues(t *testing.T) {
 }
 
 func TestUnknownTypeLettersAreRefused(t *testing.T) {
-	const known = "tbBsuIilLfdDSxTFAV"
+	const letters = "tbBsuIilLfdDSxTFAV"
 	for c := range rune(256) {
 		// As many zeros as the longest value has; a shorter one leaves some,
 		// which are a field without a type.
 		b := append([]byte{1, 'k', byte(c)}, make([]byte, 8)...)
-		_, _, _, ok := splitValue(b[2:])
-		if want := strings.ContainsRune(known, c); ok != want {
-			t.Errorf("%q: known is %v, want %v", c, ok, want)
+		_, end := valueSpan(b[2:])
+		if known := strings.ContainsRune(letters, c); known != (end != 0) {
+			t.Errorf("%q: known is %v, want %v", c, end != 0, known)
 		}
-		if _, err := DecodeTable(b); !ok && !errors.Is(err, ErrTable) {
+		if _, err := DecodeTable(b); end == 0 && !errors.Is(err, ErrTable) {
 			t.Errorf("%q: %v", c, err)
 		}
 	}
