@@ -129,6 +129,7 @@ func (c *consumer) consume() error {
 			c.acks = c.acks[:0]
 		}
 		if c.closed {
+			c.conn.shut()
 			return nil
 		}
 		if err := in.fill(c.conn.nc); err != nil {

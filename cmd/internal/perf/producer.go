@@ -326,8 +326,12 @@ func (p *producer) readLoop(after func() error) error {
 		if err := in.fill(p.conn.nc); err != nil {
 			return err
 		}
-		if err := p.takeFrames(); err != nil || p.closed {
+		if err := p.takeFrames(); err != nil {
 			return err
+		}
+		if p.closed {
+			p.conn.shut()
+			return nil
 		}
 		if after != nil {
 			if err := after(); err != nil {

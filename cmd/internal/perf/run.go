@@ -280,8 +280,9 @@ func (r *runner) steady(ctx context.Context, rep *Report) error {
 		done = nil
 	}
 	var to snapshot // When the measured time was over.
-	watch := r.newWatch(r.opt.drainTimeout)
+	watch := r.newWatch()
 	defer watch.stop()
+	watch.strict = done != nil && r.opt.duration == 0
 	for over := false; !over; {
 		select {
 		case <-warm:
@@ -331,9 +332,9 @@ func (r *runner) fillThenDrain(ctx context.Context, rep *Report) error {
 	r.begin()
 	from := r.snapshot()
 	done := r.startProducers()
-	watch := r.newWatch(r.opt.drainTimeout)
+	watch := r.newWatch()
 	defer watch.stop()
-	watch.strict = r.opt.rate == 0
+	watch.strict = true
 	for over := false; !over; {
 		select {
 		case <-done:
@@ -406,7 +407,7 @@ func (r *runner) drain(ctx context.Context) error {
 	if len(r.consumers) == 0 || len(r.producers) == 0 {
 		return nil
 	}
-	watch := r.newWatch(r.opt.drainTimeout)
+	watch := r.newWatch()
 	defer watch.stop()
 	watch.strict = true
 	for want := r.expected(); r.snapshotReceived() < want; {
@@ -440,7 +441,11 @@ type watch struct {
 	nextLine time.Time
 }
 
-func (r *runner) newWatch(patience time.Duration) *watch {
+func (r *runner) newWatch() *watch {
+	patience := r.opt.drainTimeout
+	if r.opt.rate > 0 {
+		patience += time.Duration(1e9 / r.opt.rate)
+	}
 	next := r.started.Add(time.Since(r.started).Truncate(time.Second) + time.Second)
 	return &watch{r: r, poll: time.NewTicker(pollInterval), patience: patience, moved: time.Now(), nextLine: next}
 }
@@ -471,6 +476,7 @@ func (w *watch) look() error {
 // finish ends consumers, connections and what was declared, and completes the
 // report with what they found.
 func (r *runner) finish(rep *Report) error {
+	rep.Memory = r.memory()
 	for _, c := range r.consumers {
 		// A connection that is gone has reported its error.
 		_ = c.cancel()
@@ -485,7 +491,6 @@ func (r *runner) finish(rep *Report) error {
 	case <-time.After(r.opt.drainTimeout):
 		r.note(errors.New("broker did not end the consumers in time"))
 	}
-	rep.Memory = r.memory()
 	for _, c := range r.consumers {
 		c.conn.nc.SetDeadline(time.Now().Add(interruptGrace))
 	}
@@ -497,8 +502,7 @@ func (r *runner) finish(rep *Report) error {
 	var err error
 	if r.opt.delete {
 		if err = r.topo.remove(r.control); err == nil {
-			r.control.nc.SetDeadline(time.Now().Add(interruptGrace))
-			_, err = r.control.call(connectionCloseOK, appendMethod(nil, 0, connectionClose, uint16(200), "done", uint32(0)))
+			r.control.shut()
 		}
 	}
 	select {
