@@ -1,0 +1,6 @@
+//go:build race
+
+package netx
+
+// poison makes putBuf overwrite what is given back.
+const poison = true
