@@ -1,0 +1,284 @@
+package core
+
+// apply changes the tables as the definitions have changed. It is the watch on
+// them: called for what is stored at first, then before each commit returns,
+// one call at a time. What it builds is read by routing without a lock, and
+// tables are changed before versions are raised, so that a route remembered
+// with the new version was found in the new tables.
+func (b *Broker) apply(changes []Change) {
+	b.applying.Lock()
+	defer b.applying.Unlock()
+	for i := range changes {
+		b.applyOne(&changes[i])
+	}
+}
+
+func (b *Broker) applyOne(c *Change) {
+	switch c.Kind {
+	case DefVHost:
+		b.applyVHost(c)
+	case DefUser, DefPermission, DefTopicPermission:
+		b.applyAccess(c)
+	case DefPolicy, DefOperatorPolicy, DefParameter, DefGlobal:
+		b.applySetting(c)
+	default:
+		v := b.vhost(c.Key[0])
+		if v == nil {
+			return // A leftover of a virtual host that is gone.
+		}
+		switch c.Kind {
+		case DefExchange:
+			v.applyExchange(c)
+		case DefQueue:
+			v.applyQueue(c)
+		case DefBinding:
+			v.applyBinding(c)
+		case DefVHostLimit:
+			v.applyLimit(c)
+		}
+	}
+}
+
+func (b *Broker) applyVHost(c *Change) {
+	name := c.Key[0]
+	vhosts := *b.vhosts.Load()
+	v, exists := vhosts.Get(name)
+	if c.Value == nil {
+		if exists {
+			v.deleted.Store(true)
+			vhosts = vhosts.Without(name)
+			b.vhosts.Store(&vhosts)
+		}
+		return
+	}
+	d := c.Value.(VHostDef)
+	if exists {
+		v.definition.Store(&d)
+		return
+	}
+	vhosts = vhosts.With(name, newVHost(b, d))
+	b.vhosts.Store(&vhosts)
+}
+
+func (v *VHost) applyLimit(c *Change) {
+	limit := int64(-1)
+	if c.Value != nil {
+		limit = c.Value.(VHostLimitDef).Value
+	}
+	switch c.Key[1] {
+	case LimitQueues:
+		v.maxQueues.Store(limit)
+	case LimitConnections:
+		v.maxConnections.Store(limit)
+	}
+}
+
+func (v *VHost) applyExchange(c *Change) {
+	name := c.Key[1]
+	xs := *v.exchanges.Load()
+	x, exists := xs.Get(name)
+	switch {
+	case exists == (c.Value != nil):
+		return // Exchanges do not change once declared.
+
+	case exists:
+		xs = xs.Without(name)
+		v.exchanges.Store(&xs)
+		x.deleted.Store(true)
+
+	default:
+		d := c.Value.(ExchangeDef)
+		if exchangeTypes[d.Type] == nil {
+			v.broker.logger.Error("exchange not loaded: unknown type", "vhost", v.name, "exchange", name, "type", d.Type)
+			return
+		}
+		x = newExchange(v, d)
+		xs = xs.With(name, x)
+		v.exchanges.Store(&xs)
+	}
+	v.tables.Lock()
+	defer v.tables.Unlock()
+	if x.alternate != nil {
+		n := 1
+		if exists {
+			n = -1
+		}
+		v.leadsToLocked(x, *x.alternate, n)
+	}
+	v.reachChangedLocked(x)
+	v.reroutedLocked(name)
+	x.version.Add(1)
+}
+
+func (v *VHost) applyQueue(c *Change) {
+	name := c.Key[1]
+	d := v.destination(name)
+	if c.Value == nil {
+		if d != nil {
+			v.dropQueue(name)
+			v.queueCount.Add(-1)
+			v.queuesChanged()
+		}
+		return
+	}
+	if d != nil {
+		return // Queues do not change once declared.
+	}
+	def := c.Value.(QueueDef)
+	d = &destination{id: destinationIDs.Add(1), name: def.Name, durable: def.Durable}
+	if def.Exclusive {
+		d.owner = v.broker.session(def.Owner)
+	}
+	d.queue = newClassic(v, queueOptions(def))
+	v.putQueue(name, d)
+	v.queueCount.Add(1)
+	v.queuesChanged()
+}
+
+func (v *VHost) applyBinding(c *Change) {
+	source, dest := v.exchange(c.Key[1]), v.bindingEnd(c.Key[2], c.Key[3])
+	key, argsID := c.Key[4], c.Key[5]
+	if source == nil || source.table == nil || dest == nil {
+		return // A leftover of an end that is gone.
+	}
+	v.tables.Lock()
+	defer v.tables.Unlock()
+	b, _ := dest.bindings.find(source.name, key, argsID)
+	switch {
+	case c.Value != nil && b == nil:
+		def := c.Value.(BindingDef)
+		b = &binding{source: source, dest: dest, key: def.Key, args: def.Arguments, argsID: argsID}
+		if dest.exchange != nil {
+			// Publishers learn that this leads to an exchange that reads
+			// messages before they can get there.
+			v.leadsToLocked(source, dest.name, 1)
+			source.countNext(dest.exchange, 1)
+			v.reachChangedLocked(source)
+		}
+		if source.sourceOf == nil {
+			source.sourceOf = make(map[*binding]struct{})
+		}
+		source.sourceOf[b] = struct{}{}
+		source.everBound = true
+		source.table.add(b, dest.bindings.add(b))
+
+	case c.Value == nil && b != nil:
+		source.table.remove(b, dest.bindings.remove(b))
+		delete(source.sourceOf, b)
+		if dest.exchange != nil {
+			v.leadsToLocked(source, dest.name, -1)
+			source.countNext(dest.exchange, -1)
+			v.reachChangedLocked(source)
+		}
+	default:
+		return
+	}
+	source.version.Add(1)
+	v.reroutedUpstreamLocked(source.name)
+}
+
+// bindingEnd finds the destination that a binding's key names.
+func (v *VHost) bindingEnd(kind, name string) *destination {
+	if kind == "q" {
+		return v.declared(name)
+	}
+	if x := v.exchange(name); x != nil && x.table != nil {
+		return x.self
+	}
+	return nil
+}
+
+func (x *Exchange) countNext(to *Exchange, n int) {
+	if x.next == nil {
+		x.next = make(map[*Exchange]int)
+	}
+	if x.next[to] += n; x.next[to] == 0 {
+		delete(x.next, to)
+	}
+}
+
+// leadsToLocked notes n more ways from x to the exchange called name.
+func (v *VHost) leadsToLocked(x *Exchange, name string, n int) {
+	from := v.tables.upstream[name]
+	if from == nil {
+		from = make(map[*Exchange]int)
+		v.tables.upstream[name] = from
+	}
+	if from[x] += n; from[x] == 0 {
+		if delete(from, x); len(from) == 0 {
+			delete(v.tables.upstream, name)
+		}
+	}
+}
+
+// reroutedLocked raises the version of the exchange called name, if it exists,
+// and of all that lead to it.
+func (v *VHost) reroutedLocked(name string) {
+	if x := v.exchange(name); x != nil {
+		x.version.Add(1)
+	}
+	v.reroutedUpstreamLocked(name)
+}
+
+// reroutedUpstreamLocked raises the versions of all that lead to name. Mostly
+// there are none, and a bind costs no more than that look-up.
+func (v *VHost) reroutedUpstreamLocked(name string) {
+	if len(v.tables.upstream[name]) == 0 {
+		return
+	}
+	for x := range v.upstreamLocked(name) {
+		x.version.Add(1)
+	}
+}
+
+// upstreamLocked returns every exchange from which name can be reached.
+func (v *VHost) upstreamLocked(name string) map[*Exchange]struct{} {
+	seen := make(map[*Exchange]struct{})
+	names := []string{name}
+	for len(names) > 0 {
+		name, names = names[len(names)-1], names[:len(names)-1]
+		for x := range v.tables.upstream[name] {
+			if _, ok := seen[x]; !ok {
+				seen[x] = struct{}{}
+				names = append(names, x.name)
+			}
+		}
+	}
+	return seen
+}
+
+// reachChangedLocked finds out anew whether x, and those that lead to it, lead
+// to an exchange that reads messages.
+func (v *VHost) reachChangedLocked(x *Exchange) {
+	x.readsMessages.Store(v.readsMessagesLocked(x))
+	if len(v.tables.upstream[x.name]) == 0 {
+		return
+	}
+	for up := range v.upstreamLocked(x.name) {
+		up.readsMessages.Store(v.readsMessagesLocked(up))
+	}
+}
+
+func (v *VHost) readsMessagesLocked(x *Exchange) bool {
+	seen := map[*Exchange]struct{}{x: {}}
+	todo := []*Exchange{x}
+	reach := func(y *Exchange) {
+		if _, ok := seen[y]; !ok && y != nil {
+			seen[y] = struct{}{}
+			todo = append(todo, y)
+		}
+	}
+	for len(todo) > 0 {
+		x, todo = todo[len(todo)-1], todo[:len(todo)-1]
+		if x.kind.readsMessage() {
+			return true
+		}
+		for y := range x.next {
+			reach(y)
+		}
+		if x.alternate != nil {
+			reach(v.exchange(*x.alternate))
+		}
+	}
+	return false
+}

@@ -1,0 +1,301 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"leveret/core/auth"
+	"leveret/core/hamt"
+	"leveret/core/wheel"
+)
+
+// Options says how a Broker is made. The zero value makes one in memory with
+// the defaults of RabbitMQ.
+type Options struct {
+	// Definitions and Log are closed by the Broker. Nil keeps nothing.
+	Definitions Definitions
+	Log         MessageLog
+	// Now returns the time in ms since 1970; nil takes the machine's.
+	Now         func() int64
+	Logger      *slog.Logger // Nil logs nowhere.
+	NodeName    string       // "" for "leveret".
+	MemoryLimit int64        // In bytes of live messages and their upkeep; 0 for none.
+	// MaxConnections is how many sessions the broker admits; 0 for any number.
+	MaxConnections int
+
+	// A store without users and virtual hosts gets these: "" for "guest",
+	// "guest" and "/". SkipDefaults leaves it empty.
+	DefaultUser, DefaultPassword, DefaultVHost string
+	SkipDefaults                               bool
+	// LoopbackUsers may only log in from this machine; nil for guest.
+	LoopbackUsers []string
+}
+
+// Broker is a whole broker. Any goroutine may use it.
+type Broker struct {
+	// Fixed by New.
+	node           string
+	definitions    Definitions
+	log            MessageLog
+	clock          func() int64
+	logger         *slog.Logger
+	wheel          *wheel.Wheel
+	memory         *Memory
+	directory      *auth.Directory
+	registry       *Registry
+	loopbackUsers  []string
+	maxConnections int
+
+	vhosts     atomic.Pointer[hamt.Map[string, *VHost]]
+	sessionIDs atomic.Uint64
+	closing    atomic.Bool
+
+	applying sync.Mutex // Held by apply.
+	// changing is held by changes to users, permissions and virtual hosts
+	// while they look and commit. It comes before every other lock.
+	changing sync.Mutex
+
+	mu struct {
+		sync.Mutex
+		sessions  map[uint64]*Session
+		connected int            // Sessions that count against limits.
+		byUser    map[string]int // The same, by user.
+	}
+
+	// stored has the policies and parameters, as the definitions do.
+	stored struct {
+		sync.RWMutex
+		settings map[settingKey]any
+	}
+}
+
+// New makes a broker from what is stored. It starts no goroutine: see Run.
+func New(o Options) (*Broker, error) {
+	b := &Broker{
+		node: o.NodeName, definitions: o.Definitions, log: o.Log, clock: o.Now, logger: o.Logger,
+		directory: new(auth.Directory), registry: newRegistry(),
+		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections,
+	}
+	if b.node == "" {
+		b.node = "leveret"
+	}
+	if b.definitions == nil {
+		b.definitions = NewMemoryDefinitions()
+	}
+	if b.log == nil {
+		b.log = MemoryLog{}
+	}
+	if b.clock == nil {
+		b.clock = func() int64 { return time.Now().UnixMilli() }
+	}
+	if b.logger == nil {
+		b.logger = slog.New(slog.DiscardHandler)
+	}
+	if b.loopbackUsers == nil {
+		b.loopbackUsers = []string{"guest"}
+	}
+	b.vhosts.Store(new(hamt.Map[string, *VHost]))
+	b.mu.sessions = make(map[uint64]*Session)
+	b.mu.byUser = make(map[string]int)
+	b.stored.settings = make(map[settingKey]any)
+	b.memory = newMemory(o.MemoryLimit)
+	b.wheel = wheel.New(b.now())
+
+	if err := b.definitions.Watch(b.apply); err != nil {
+		return nil, fmt.Errorf("read definitions: %w", err)
+	}
+	if !o.SkipDefaults && b.vhosts.Load().Len() == 0 && len(b.directory.Users()) == 0 {
+		if err := b.makeDefaults(&o); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func orDefault(s, byDefault string) string {
+	if s == "" {
+		return byDefault
+	}
+	return s
+}
+
+func (b *Broker) makeDefaults(o *Options) error {
+	user, vhost := orDefault(o.DefaultUser, "guest"), orDefault(o.DefaultVHost, "/")
+	hash, err := auth.HashPassword(orDefault(o.DefaultPassword, "guest"), "")
+	if err == nil {
+		err = b.PutVHost(VHostDef{Name: vhost, Description: "Default virtual host"})
+	}
+	if err == nil {
+		err = b.PutUser(auth.User{Name: user, PasswordHash: hash, Tags: []string{auth.TagAdministrator}})
+	}
+	if err == nil {
+		err = b.SetPermission(user, vhost, auth.Permission{Configure: ".*", Write: ".*", Read: ".*"})
+	}
+	if err != nil {
+		return fmt.Errorf("create the default user and virtual host: %w", err)
+	}
+	return nil
+}
+
+// Run drives what happens by time, and tells adapters when memory is short,
+// until ctx ends.
+func (b *Broker) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { b.memory.run(ctx.Done()) })
+	b.wheel.Run(ctx, b.now)
+	wg.Wait()
+	return nil
+}
+
+// Advance fires what is due by nowMS. It is for those who keep the clock
+// themselves instead of calling Run.
+func (b *Broker) Advance(nowMS int64) { b.wheel.Advance(nowMS) }
+
+// Close writes what is still to be written and closes the stores. Sessions are
+// the adapters' to end before. Closing twice is harmless.
+func (b *Broker) Close() error {
+	if b.closing.Swap(true) {
+		return nil
+	}
+	return errors.Join(b.log.Close(), b.definitions.Close())
+}
+
+// now is the time in ms since 1970.
+func (b *Broker) now() int64 { return b.clock() }
+
+// Now is the broker's time in ms since 1970.
+func (b *Broker) Now() int64 { return b.clock() }
+
+// NodeName names this broker among others.
+func (b *Broker) NodeName() string { return b.node }
+
+// Memory returns the account of live bytes.
+func (b *Broker) Memory() *Memory { return b.memory }
+
+// Registry returns what operators see of sessions.
+func (b *Broker) Registry() *Registry { return b.registry }
+
+// Auth answers who may do what. It is to be read only: changes go through the
+// Broker's methods, which store them.
+func (b *Broker) Auth() *auth.Directory { return b.directory }
+
+func (b *Broker) vhost(name string) *VHost {
+	v, _ := b.vhosts.Load().Get(name)
+	return v
+}
+
+// VHost returns a virtual host by its name.
+func (b *Broker) VHost(name string) (*VHost, bool) {
+	v := b.vhost(name)
+	return v, v != nil
+}
+
+// VHosts lists the virtual hosts by name.
+func (b *Broker) VHosts() []*VHost {
+	var vs []*VHost
+	for _, v := range b.vhosts.Load().All() {
+		vs = append(vs, v)
+	}
+	slices.SortFunc(vs, func(x, y *VHost) int { return strings.Compare(x.name, y.name) })
+	return vs
+}
+
+// commit makes changes durable and visible, or explains why not.
+func (b *Broker) commit(changes ...Change) error {
+	err := b.definitions.Commit(changes)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrConflict):
+		return errorf(Unavailable, "the definition was changed by someone else at the same time, try again")
+	}
+	b.logger.Error("definitions not stored", "error", err)
+	return errorf(Unavailable, "the broker cannot store definitions now: %v", err)
+}
+
+// addSession admits a session if limits allow one more.
+func (b *Broker) addSession(s *Session) error {
+	user, v := s.User().Name, s.vhost
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !s.internal {
+		if b.maxConnections > 0 && b.mu.connected >= b.maxConnections {
+			return errorf(NotAllowed, "connection refused: node connection limit (%d) is reached", b.maxConnections)
+		}
+		if limit := v.maxConnections.Load(); limit >= 0 && v.sessionCount.Load() >= limit {
+			return errorf(NotAllowed, "access to vhost '%s' refused for user '%s': connection limit (%d) is reached", v.name, user, limit)
+		}
+		if limit, ok := b.userLimit(user, auth.LimitConnections); ok && int64(b.mu.byUser[user]) >= limit {
+			return errorf(NotAllowed, "connection refused for user '%s': user connection limit (%d) is reached", user, limit)
+		}
+		s.countedAs = user
+		b.mu.connected++
+		b.mu.byUser[user]++
+		v.sessionCount.Add(1)
+	}
+	b.mu.sessions[s.id] = s
+	return nil
+}
+
+func (b *Broker) removeSession(s *Session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.sessions[s.id] != s {
+		return
+	}
+	delete(b.mu.sessions, s.id)
+	if s.internal {
+		return
+	}
+	b.mu.connected--
+	s.vhost.sessionCount.Add(-1)
+	if b.mu.byUser[s.countedAs]--; b.mu.byUser[s.countedAs] == 0 {
+		delete(b.mu.byUser, s.countedAs)
+	}
+}
+
+// session returns an open session by its id, or nil.
+func (b *Broker) session(id uint64) *Session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.sessions[id]
+}
+
+// SessionCount returns how many clients are connected.
+func (b *Broker) SessionCount() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.connected
+}
+
+// Sessions yields the sessions that are open now, but for internal ones, in no
+// particular order.
+func (b *Broker) Sessions() iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		for _, s := range b.sessionsOf(func(s *Session) bool { return !s.internal }) {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+func (b *Broker) sessionsOf(which func(*Session) bool) []*Session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var ss []*Session
+	for _, s := range b.mu.sessions {
+		if which(s) {
+			ss = append(ss, s)
+		}
+	}
+	return ss
+}

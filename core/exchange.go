@@ -1,0 +1,320 @@
+package core
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"leveret/core/hamt"
+)
+
+// exchangeType is what one type of exchange does its own way. Each lives in a
+// file called exchange_<type>.go and is listed in exchangeTypes.
+type exchangeType interface {
+	// newTable returns an empty table for an exchange declared with args.
+	newTable(args Table) routingTable
+	// checkBinding refuses a binding that makes no sense with this type.
+	checkBinding(b *Binding) error
+	// readsMessage reports that routing looks at more than the routing keys.
+	readsMessage() bool
+}
+
+// routingTable finds the destinations of a message. match is called by any
+// goroutine without a lock; add and remove by one at a time, and what they
+// change is seen by a match that begins later, or at once.
+type routingTable interface {
+	// add adds b. first says that no other binding has its source, destination
+	// and key; they may differ in arguments.
+	add(b *binding, first bool)
+	// remove removes b. last says that no such binding is left.
+	remove(b *binding, last bool)
+	// match appends the destinations of a message with these routing keys; m
+	// is nil if the type does not read it. distinct says that none was
+	// appended twice.
+	match(dst []*destination, keys []string, m *Message) (_ []*destination, distinct bool)
+}
+
+// exchangeTypes are the types that can be declared.
+var exchangeTypes = map[string]exchangeType{
+	"direct":  directType{},
+	"fanout":  fanoutType{},
+	"topic":   topicType{},
+	"headers": headersType{},
+}
+
+// ExchangeTypes lists the names of the types that can be declared, sorted.
+func ExchangeTypes() []string {
+	var names []string
+	for name := range exchangeTypes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Exchange routes messages to queues and other exchanges. Any goroutine may
+// use it; routing takes no lock.
+type Exchange struct {
+	// Fixed by newExchange.
+	name       string
+	vhost      *VHost
+	typ        string
+	durable    bool
+	autoDelete bool
+	internal   bool
+	arguments  Table
+	alternate  *string // Where to go when nothing matches; nil for nowhere.
+	kind       exchangeType
+	table      routingTable // nil for the default exchange.
+	self       *destination // Itself as the end of bindings.
+
+	deleted atomic.Bool
+	// version grows whenever a message published here could be routed
+	// differently, also because of what lies behind bindings to exchanges and
+	// the alternate exchange. Who remembers a route compares it.
+	version       atomic.Uint64
+	readsMessages atomic.Bool // It, or an exchange it leads to, reads messages.
+
+	publishedIn  atomic.Uint64 // Messages published to it.
+	publishedOut atomic.Uint64 // Messages it handed to queues, counting each queue.
+
+	// Guarded by the vhost's tables lock.
+	sourceOf  map[*binding]struct{}
+	next      map[*Exchange]int // Exchanges bound to it, and by how many bindings.
+	everBound bool              // It has been the source of a binding.
+}
+
+var destinationIDs atomic.Uint64
+
+func newExchange(v *VHost, d ExchangeDef) *Exchange {
+	x := &Exchange{
+		name: d.Name, vhost: v, typ: d.Type, durable: d.Durable, autoDelete: d.AutoDelete,
+		internal: d.Internal, arguments: d.Arguments, kind: exchangeTypes[d.Type],
+	}
+	if ae, ok := d.Arguments.Get(argAlternateExchange); ok {
+		if name, ok := ae.(string); ok {
+			x.alternate = &name
+		}
+	}
+	if x.name != "" {
+		x.table = x.kind.newTable(d.Arguments)
+	}
+	x.self = &destination{id: destinationIDs.Add(1), name: x.name, exchange: x, durable: x.durable}
+	x.readsMessages.Store(x.kind.readsMessage())
+	return x
+}
+
+// Name returns the exchange's name, "" for the default exchange.
+func (x *Exchange) Name() string { return x.name }
+
+// VHost returns the virtual host that x belongs to.
+func (x *Exchange) VHost() *VHost { return x.vhost }
+
+// ExchangeInfo is what operators see of an exchange.
+type ExchangeInfo struct {
+	Name, Type                    string
+	Durable, AutoDelete, Internal bool
+	Arguments                     Table
+	PublishedIn, PublishedOut     uint64
+}
+
+// Info returns a snapshot of x.
+func (x *Exchange) Info() ExchangeInfo {
+	return ExchangeInfo{
+		Name: x.name, Type: x.typ, Durable: x.durable, AutoDelete: x.autoDelete,
+		Internal: x.internal, Arguments: x.arguments,
+		PublishedIn: x.publishedIn.Load(), PublishedOut: x.publishedOut.Load(),
+	}
+}
+
+// needsMessage reports that routing looks at more than the routing keys, here
+// or at any exchange behind x, so that routes cannot be remembered by key.
+func (x *Exchange) needsMessage() bool { return x.readsMessages.Load() }
+
+// resolve appends each queue that gets a message published to x with these
+// routing keys, once. m may be nil unless needsMessage. It takes no lock, and
+// nothing is allocated but room in dst.
+func (x *Exchange) resolve(dst []Queue, keys []string, m *Message) []Queue {
+	if x.table == nil && len(keys) == 1 {
+		if d := x.vhost.destination(keys[0]); d != nil {
+			dst = append(dst, d.queue)
+		}
+		return dst
+	}
+	w := walks.Get().(*walk)
+	w.run(x, keys, m)
+	for i, d := range w.found {
+		dst = append(dst, d.queue)
+		w.found[i] = nil
+	}
+	clear(w.exchanges)
+	clear(w.seen)
+	walks.Put(w)
+	return dst
+}
+
+// walk is the scratch space of one resolve.
+type walk struct {
+	found     []*destination // Queues.
+	exchanges []*Exchange    // Those reached, in order; each is looked at once, which ends cycles.
+	seen      map[*Exchange]struct{}
+}
+
+var walks = sync.Pool{New: func() any { return new(walk) }}
+
+// walkListMax is how many exchanges or queues are compared one by one.
+const walkListMax = 16
+
+func (w *walk) run(x *Exchange, keys []string, m *Message) {
+	w.found, w.exchanges = w.found[:0], append(w.exchanges[:0], x)
+	distinct := true
+	for i := 0; i < len(w.exchanges); i++ {
+		x := w.exchanges[i]
+		before := len(w.found)
+		var once bool
+		w.found, once = x.match(w.found, keys, m)
+		if len(w.found) == before {
+			if x.alternate != nil {
+				if ae := x.vhost.exchange(*x.alternate); ae != nil {
+					w.reach(ae)
+				}
+			}
+			continue
+		}
+		distinct = distinct && once && before == 0
+		queues := w.found[:before]
+		for _, d := range w.found[before:] {
+			if d.exchange != nil {
+				w.reach(d.exchange)
+			} else {
+				queues = append(queues, d)
+			}
+		}
+		clear(w.found[len(queues):])
+		w.found = queues
+	}
+	if !distinct {
+		all := w.found
+		w.found = uniqueDestinations(all)
+		clear(all[len(w.found):])
+	}
+}
+
+func (w *walk) reach(x *Exchange) {
+	if len(w.exchanges) < walkListMax {
+		if !slices.Contains(w.exchanges, x) {
+			w.exchanges = append(w.exchanges, x)
+		}
+		return
+	}
+	if w.seen == nil {
+		w.seen = make(map[*Exchange]struct{}, 4*walkListMax)
+	}
+	if len(w.seen) == 0 {
+		for _, y := range w.exchanges {
+			w.seen[y] = struct{}{}
+		}
+	}
+	if _, ok := w.seen[x]; !ok {
+		w.seen[x] = struct{}{}
+		w.exchanges = append(w.exchanges, x)
+	}
+}
+
+// uniqueDestinations removes repetitions in place. It sorts long lists, which
+// allocates nothing.
+func uniqueDestinations(ds []*destination) []*destination {
+	if len(ds) <= walkListMax {
+		out := ds[:0]
+		for _, d := range ds {
+			if !slices.Contains(out, d) {
+				out = append(out, d)
+			}
+		}
+		return out
+	}
+	slices.SortFunc(ds, func(a, b *destination) int {
+		switch {
+		case a.id < b.id:
+			return -1
+		case a.id > b.id:
+			return 1
+		}
+		return 0
+	})
+	return slices.Compact(ds)
+}
+
+// match appends what x itself sends a message to. The default exchange has no
+// table: every queue is bound to it by its name.
+func (x *Exchange) match(dst []*destination, keys []string, m *Message) (_ []*destination, distinct bool) {
+	if x.table != nil {
+		return x.table.match(dst, keys, m)
+	}
+	for _, key := range keys {
+		if d := x.vhost.destination(key); d != nil {
+			dst = append(dst, d)
+		}
+	}
+	return dst, len(keys) == 1
+}
+
+// destinationSet is an immutable set of destinations: a list while it is
+// short, a hash trie when it is long, so that the 100,000th queue bound to one
+// key costs no more than the first.
+type destinationSet struct {
+	list []*destination
+	many hamt.Map[uint64, *destination]
+}
+
+const (
+	destinationListMax = 16 // A longer list becomes a trie,
+	destinationTrieMin = 8  // and a shorter trie a list.
+)
+
+func (s destinationSet) len() int { return len(s.list) + s.many.Len() }
+
+// with returns s with d, which it lacks.
+func (s destinationSet) with(d *destination) destinationSet {
+	if s.many.Len() > 0 {
+		return destinationSet{many: s.many.With(d.id, d)}
+	}
+	if len(s.list) < destinationListMax {
+		return destinationSet{list: append(slices.Clip(s.list), d)}
+	}
+	for _, old := range s.list {
+		s.many = s.many.With(old.id, old)
+	}
+	return destinationSet{many: s.many.With(d.id, d)}
+}
+
+// without returns s without d.
+func (s destinationSet) without(d *destination) destinationSet {
+	if s.many.Len() == 0 {
+		i := slices.Index(s.list, d)
+		if i < 0 {
+			return s
+		}
+		list := make([]*destination, 0, len(s.list)-1)
+		return destinationSet{list: append(append(list, s.list[:i]...), s.list[i+1:]...)}
+	}
+	s.many = s.many.Without(d.id)
+	if s.many.Len() >= destinationTrieMin {
+		return s
+	}
+	var list []*destination
+	for _, d := range s.many.All() {
+		list = append(list, d)
+	}
+	return destinationSet{list: list}
+}
+
+func (s *destinationSet) appendTo(dst []*destination) []*destination {
+	dst = append(dst, s.list...)
+	if s.many.Len() > 0 {
+		for _, d := range s.many.All() {
+			dst = append(dst, d)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,59 @@
+package core
+
+import (
+	"sync/atomic"
+
+	"leveret/core/hamt"
+)
+
+// directType routes to the destinations bound with exactly the routing key.
+type directType struct{}
+
+func (directType) newTable(Table) routingTable   { return new(directTable) }
+func (directType) checkBinding(b *Binding) error { return nil }
+func (directType) readsMessage() bool            { return false }
+
+type directTable struct {
+	byKey atomic.Pointer[hamt.Map[string, destinationSet]]
+}
+
+func (t *directTable) load() hamt.Map[string, destinationSet] {
+	if m := t.byKey.Load(); m != nil {
+		return *m
+	}
+	return hamt.Map[string, destinationSet]{}
+}
+
+func (t *directTable) add(b *binding, first bool) {
+	if !first {
+		return
+	}
+	m := t.load()
+	set, _ := m.Get(b.key)
+	m = m.With(b.key, set.with(b.dest))
+	t.byKey.Store(&m)
+}
+
+func (t *directTable) remove(b *binding, last bool) {
+	if !last {
+		return
+	}
+	m := t.load()
+	set, _ := m.Get(b.key)
+	if set = set.without(b.dest); set.len() == 0 {
+		m = m.Without(b.key)
+	} else {
+		m = m.With(b.key, set)
+	}
+	t.byKey.Store(&m)
+}
+
+func (t *directTable) match(dst []*destination, keys []string, _ *Message) ([]*destination, bool) {
+	m := t.load()
+	for _, key := range keys {
+		if set, ok := m.Get(key); ok {
+			dst = set.appendTo(dst)
+		}
+	}
+	return dst, len(keys) == 1
+}

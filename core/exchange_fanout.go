@@ -1,0 +1,46 @@
+package core
+
+import "sync/atomic"
+
+// fanoutType routes to every destination, whatever the routing key.
+type fanoutType struct{}
+
+func (fanoutType) newTable(Table) routingTable {
+	return &fanoutTable{bindings: make(map[*destination]int)}
+}
+func (fanoutType) checkBinding(*Binding) error { return nil }
+func (fanoutType) readsMessage() bool          { return false }
+
+type fanoutTable struct {
+	all      atomic.Pointer[destinationSet]
+	bindings map[*destination]int // How many lead to each; used by add and remove.
+}
+
+func (t *fanoutTable) load() destinationSet {
+	if s := t.all.Load(); s != nil {
+		return *s
+	}
+	return destinationSet{}
+}
+
+func (t *fanoutTable) add(b *binding, _ bool) {
+	if t.bindings[b.dest]++; t.bindings[b.dest] == 1 {
+		s := t.load().with(b.dest)
+		t.all.Store(&s)
+	}
+}
+
+func (t *fanoutTable) remove(b *binding, _ bool) {
+	if t.bindings[b.dest]--; t.bindings[b.dest] == 0 {
+		delete(t.bindings, b.dest)
+		s := t.load().without(b.dest)
+		t.all.Store(&s)
+	}
+}
+
+func (t *fanoutTable) match(dst []*destination, _ []string, _ *Message) ([]*destination, bool) {
+	if s := t.all.Load(); s != nil {
+		dst = s.appendTo(dst)
+	}
+	return dst, true
+}

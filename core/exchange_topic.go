@@ -1,0 +1,39 @@
+package core
+
+import (
+	"sync/atomic"
+
+	"leveret/core/topic"
+)
+
+// topicType routes by patterns of words: '*' stands for one, '#' for any number.
+type topicType struct{}
+
+func (topicType) newTable(Table) routingTable { return new(topicTable) }
+func (topicType) checkBinding(*Binding) error { return nil }
+func (topicType) readsMessage() bool          { return false }
+
+type topicTable struct {
+	patterns atomic.Pointer[topic.Trie[*destination]]
+}
+
+func (t *topicTable) add(b *binding, first bool) {
+	if first {
+		t.patterns.Store(t.patterns.Load().With(b.key, b.dest.id, b.dest))
+	}
+}
+
+func (t *topicTable) remove(b *binding, last bool) {
+	if last {
+		t.patterns.Store(t.patterns.Load().Without(b.key, b.dest.id))
+	}
+}
+
+func (t *topicTable) match(dst []*destination, keys []string, _ *Message) ([]*destination, bool) {
+	before := len(dst)
+	trie := t.patterns.Load()
+	for _, key := range keys {
+		dst = trie.Match(dst, key)
+	}
+	return dst, len(dst)-before < 2
+}

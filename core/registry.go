@@ -1,0 +1,107 @@
+package core
+
+import (
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Registry holds the rows in which adapters show operators what they serve:
+// sessions and what hangs on them. Core gives the rows no meaning; whoever
+// lists them asks for a kind. Any goroutine may use it.
+type Registry struct {
+	ids atomic.Uint64
+
+	mu struct {
+		sync.RWMutex
+		byKind map[string]map[uint64]*Row
+	}
+}
+
+// RowOptions describes a row. Its functions are called by any goroutine, with
+// no lock of core's held, also for a short time after the row was removed.
+type RowOptions struct {
+	Kind    string   // "connection", "channel", "subscription", …
+	Name    string   // What operators call it; need not be unique.
+	Session *Session // Whose it is; nil while nobody has logged in.
+	Parent  *Row     // What it hangs on, or nil.
+
+	// Attributes returns what describes it now; the caller owns the map.
+	// Values are what encoding/json can write.
+	Attributes func() map[string]any
+	// Counters returns numbers that only ever grow, or nil.
+	Counters func() map[string]uint64
+	// Close asks for its end, giving a reason to be shown to the client. It
+	// does not block. Nil if that cannot be asked for.
+	Close func(reason string)
+}
+
+// Row is one thing that operators see.
+type Row struct {
+	RowOptions
+	ID       uint64 // Unique in the broker's life.
+	registry *Registry
+}
+
+func newRegistry() *Registry {
+	r := &Registry{}
+	r.mu.byKind = make(map[string]map[uint64]*Row)
+	return r
+}
+
+// Add shows a row until it is removed.
+func (r *Registry) Add(o RowOptions) *Row {
+	row := &Row{RowOptions: o, ID: r.ids.Add(1), registry: r}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rows := r.mu.byKind[o.Kind]
+	if rows == nil {
+		rows = make(map[uint64]*Row)
+		r.mu.byKind[o.Kind] = rows
+	}
+	rows[row.ID] = row
+	return row
+}
+
+// Remove takes the row away. Removing twice is harmless.
+func (row *Row) Remove() {
+	r := row.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.mu.byKind[row.Kind], row.ID)
+}
+
+// Rows yields the rows of a kind in the order in which they were added.
+func (r *Registry) Rows(kind string) iter.Seq[*Row] {
+	r.mu.RLock()
+	rows := make([]*Row, 0, len(r.mu.byKind[kind]))
+	for _, row := range r.mu.byKind[kind] {
+		rows = append(rows, row)
+	}
+	r.mu.RUnlock()
+	slices.SortFunc(rows, func(a, b *Row) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return slices.Values(rows)
+}
+
+// Count returns how many rows of a kind there are.
+func (r *Registry) Count(kind string) int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.mu.byKind[kind])
+}
+
+// Find returns the first row of a kind that has this name, or nil.
+func (r *Registry) Find(kind, name string) *Row {
+	for row := range r.Rows(kind) {
+		if row.Name == name {
+			return row
+		}
+	}
+	return nil
+}

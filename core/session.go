@@ -1,0 +1,338 @@
+package core
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"leveret/core/auth"
+)
+
+// SessionOptions says who wants to open a Session.
+type SessionOptions struct {
+	VHost string
+	User  auth.User // Already authenticated.
+	// Loopback is true when the peer is on this machine.
+	Loopback bool
+	// Vars are what topic permissions may name besides username and vhost.
+	Vars map[string]string
+	// Internal sessions (the management API acting for a user) do not count
+	// against connection limits and are not listed.
+	Internal bool
+}
+
+// Session is one authenticated client in one virtual host. It owns exclusive
+// queues and carries the permissions cache. Its methods check permissions
+// before existence shows, and may block: on the definitions' disk now, on a
+// queue's other node later. They return *Error for the client's mistakes.
+//
+// Any goroutine may call it.
+type Session struct {
+	// Fixed by openSession.
+	id        uint64
+	broker    *Broker
+	vhost     *VHost
+	loopback  bool
+	vars      map[string]string
+	internal  bool
+	countedAs string // The user whose limit counts it; guarded by the broker's lock.
+
+	user atomic.Pointer[auth.User]
+
+	mu struct {
+		sync.Mutex
+		closed    bool
+		onClose   func(reason string)
+		ended     string                    // Why it was asked to end before onClose was set.
+		owned     map[*destination]struct{} // Its exclusive queues.
+		consumers map[*Consumer]struct{}
+	}
+
+	// access remembers what the user may do, for one epoch of the directory.
+	access struct {
+		sync.Mutex
+		epoch   uint64
+		answers map[accessQuestion]bool
+	}
+}
+
+type accessQuestion struct {
+	action   auth.Action
+	resource string
+}
+
+// accessMax bounds how many answers a session remembers.
+const accessMax = 256
+
+// ExchangeDeclare are the arguments of Session.DeclareExchange.
+type ExchangeDeclare struct {
+	Name       string
+	Type       string
+	Passive    bool
+	Durable    bool
+	AutoDelete bool
+	Internal   bool
+	Arguments  Table
+}
+
+// QueueDeclare are the arguments of Session.DeclareQueue. An empty name asks
+// for a server-made one.
+type QueueDeclare struct {
+	Name       string
+	Passive    bool
+	Durable    bool
+	Exclusive  bool
+	AutoDelete bool
+	Arguments  Table
+}
+
+// QueueDeclared is what a declare answers.
+type QueueDeclared struct {
+	Name      string
+	Ready     int
+	Consumers int
+}
+
+// Binding connects a source exchange with a queue or another exchange.
+type Binding struct {
+	Source          string
+	Destination     string
+	DestinationKind DestinationKind
+	Key             string
+	Arguments       Table
+}
+
+// DestinationKind tells a queue from an exchange.
+type DestinationKind uint8
+
+// The kinds of a binding's destination.
+const (
+	ToQueue DestinationKind = iota
+	ToExchange
+)
+
+// OpenSession admits a client to a virtual host: it must exist, the user must
+// have a permission entry there, and the limits of user, virtual host and node
+// must allow one more. Errors are NotAllowed with RabbitMQ's text.
+func (b *Broker) OpenSession(o SessionOptions) (*Session, error) {
+	v := b.vhost(o.VHost)
+	if v == nil {
+		return nil, errorf(NotAllowed, "vhost %s not found", o.VHost)
+	}
+	if !b.directory.HasVHost(o.User.Name, v.name) {
+		return nil, errorf(NotAllowed, "access to vhost '%s' refused for user '%s'", v.name, o.User.Name)
+	}
+	s := &Session{id: b.sessionIDs.Add(1), broker: b, vhost: v, loopback: o.Loopback, vars: o.Vars, internal: o.Internal}
+	s.user.Store(&o.User)
+	if err := b.addSession(s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ID is a number that no other session of this broker has.
+func (s *Session) ID() uint64 { return s.id }
+
+// User returns who the session acts for.
+func (s *Session) User() auth.User { return *s.user.Load() }
+
+// SetUser changes who the session acts for, after a client has authenticated
+// anew. Exclusive queues and consumers stay.
+func (s *Session) SetUser(u auth.User) {
+	s.access.Lock()
+	s.user.Store(&u)
+	s.access.answers = nil
+	s.access.Unlock()
+}
+
+// VHost returns the virtual host that the session is in.
+func (s *Session) VHost() *VHost { return s.vhost }
+
+// OnClose has fn called, by any goroutine that holds no lock, when the broker
+// wants the session to end: its user or virtual host was deleted, or an
+// operator says so. fn must not block; whoever opened the session closes it.
+// If that was asked before, fn is called at once.
+func (s *Session) OnClose(fn func(reason string)) {
+	s.mu.Lock()
+	s.mu.onClose = fn
+	ended := s.mu.ended
+	s.mu.Unlock()
+	if ended != "" {
+		fn(ended)
+	}
+}
+
+// End asks the client's adapter to end the session, telling it why.
+func (s *Session) End(reason string) {
+	s.mu.Lock()
+	fn := s.mu.onClose
+	if s.mu.ended == "" {
+		s.mu.ended = reason
+	}
+	s.mu.Unlock()
+	if fn != nil {
+		fn(reason)
+	}
+}
+
+// Close cancels the session's consumers and deletes its exclusive queues.
+// Adapters settle what was delivered first. Closing twice is harmless.
+func (s *Session) Close() {
+	s.mu.Lock()
+	if s.mu.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.mu.closed = true
+	consumers, owned := s.mu.consumers, s.mu.owned
+	s.mu.consumers, s.mu.owned = nil, nil
+	s.mu.Unlock()
+
+	var t Touched
+	for c := range consumers {
+		c.Cancel(&t)
+	}
+	for d := range owned {
+		s.vhost.deleteQueueIf(d.queue, always, "exclusive owner gone", &t)
+	}
+	t.Flush()
+	s.broker.removeSession(s)
+}
+
+func always(QueueInfo) error { return nil }
+
+// own notes an exclusive queue. It fails if the session has ended meanwhile.
+func (s *Session) own(d *destination) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return false
+	}
+	if s.mu.owned == nil {
+		s.mu.owned = make(map[*destination]struct{})
+	}
+	s.mu.owned[d] = struct{}{}
+	return true
+}
+
+func (s *Session) disown(d *destination) {
+	s.mu.Lock()
+	delete(s.mu.owned, d)
+	s.mu.Unlock()
+}
+
+// addConsumer notes a consumer, to be cancelled when the session ends.
+func (s *Session) addConsumer(c *Consumer) {
+	s.mu.Lock()
+	closed := s.mu.closed
+	if !closed {
+		if s.mu.consumers == nil {
+			s.mu.consumers = make(map[*Consumer]struct{})
+		}
+		s.mu.consumers[c] = struct{}{}
+	}
+	s.mu.Unlock()
+	if closed {
+		var t Touched
+		c.Cancel(&t)
+		t.Flush()
+	}
+}
+
+func (s *Session) removeConsumer(c *Consumer) {
+	s.mu.Lock()
+	delete(s.mu.consumers, c)
+	s.mu.Unlock()
+}
+
+// Consumers returns the session's consumers, in no particular order.
+func (s *Session) Consumers() []*Consumer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cs := make([]*Consumer, 0, len(s.mu.consumers))
+	for c := range s.mu.consumers {
+		cs = append(cs, c)
+	}
+	return cs
+}
+
+// authEpoch changes whenever permissions may have changed.
+func (s *Session) authEpoch() uint64 { return s.broker.directory.Epoch() }
+
+// allowed reports whether the user may do a to a queue or exchange; the
+// default exchange is "amq.default". resource may alias a buffer.
+func (s *Session) allowed(a auth.Action, resource string) bool {
+	epoch := s.authEpoch()
+	s.access.Lock()
+	defer s.access.Unlock()
+	if s.access.epoch != epoch || len(s.access.answers) >= accessMax {
+		s.access.epoch, s.access.answers = epoch, nil
+	}
+	if yes, ok := s.access.answers[accessQuestion{a, resource}]; ok {
+		return yes
+	}
+	yes := s.broker.directory.Allowed(s.user.Load().Name, s.vhost.name, a, resource)
+	if s.access.answers == nil {
+		s.access.answers = make(map[accessQuestion]bool)
+	}
+	s.access.answers[accessQuestion{a, strings.Clone(resource)}] = yes
+	return yes
+}
+
+// topicAllowed reports whether the user may do a with a routing key of the
+// topic exchange x.
+func (s *Session) topicAllowed(x *Exchange, a auth.Action, key string) bool {
+	return s.broker.directory.TopicAllowed(s.user.Load().Name, s.vhost.name, x.name, a, key, s.vars)
+}
+
+// permit refuses a on a queue or exchange without permission. what is how the
+// error calls it.
+func (s *Session) permit(a auth.Action, resource, what string) error {
+	if s.allowed(a, resource) {
+		return nil
+	}
+	return errorf(AccessRefused, "%s access to %s refused for user '%s'", a, what, s.User().Name)
+}
+
+func (s *Session) permitQueue(a auth.Action, name string) error {
+	return s.permit(a, name, s.vhost.queueText(name))
+}
+
+func (s *Session) permitExchange(a auth.Action, name string) error {
+	if name == "" {
+		name = "amq.default"
+	}
+	return s.permit(a, name, s.vhost.exchangeText(name))
+}
+
+// permitTopic refuses a routing key of a topic exchange without permission.
+func (s *Session) permitTopic(x *Exchange, a auth.Action, key string) error {
+	if x.typ != "topic" || s.topicAllowed(x, a, key) {
+		return nil
+	}
+	return errorf(AccessRefused, "%s access to topic '%s' in %s refused for user '%s'", a, key, s.vhost.exchangeText(x.name), s.User().Name)
+}
+
+// exclusiveTo refuses the use of another session's exclusive queue.
+func (s *Session) exclusiveTo(d *destination) error {
+	if d.queue != nil && d.queue.Options().Exclusive && d.owner != s {
+		return s.vhost.locked(d.name)
+	}
+	return nil
+}
+
+// queueFor finds a queue to use: the user must be allowed to, the queue must
+// exist, and not be another session's; refused in that order.
+func (s *Session) queueFor(name string, a auth.Action) (Queue, error) {
+	if err := s.permitQueue(a, name); err != nil {
+		return nil, err
+	}
+	d := s.vhost.declared(name)
+	if d == nil {
+		return nil, s.vhost.noQueue(name)
+	}
+	if err := s.exclusiveTo(d); err != nil {
+		return nil, err
+	}
+	return d.queue, nil
+}

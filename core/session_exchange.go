@@ -1,0 +1,234 @@
+package core
+
+import (
+	"strings"
+
+	"leveret/core/auth"
+)
+
+var errDefaultExchange = &Error{AccessRefused, "operation not permitted on the default exchange"}
+
+// DeclareExchange declares an exchange, or compares with the one that is there.
+// A passive declare only looks whether it exists.
+func (s *Session) DeclareExchange(d ExchangeDeclare) error {
+	v := s.vhost
+	name := cleanName(d.Name)
+	if !d.Passive && exchangeTypes[d.Type] == nil {
+		return errorf(Invalid, "unknown exchange type '%s'", d.Type)
+	}
+	if name == "" {
+		return errDefaultExchange
+	}
+	if d.Passive {
+		if err := s.permitAny(name, v.exchangeText(name)); err != nil {
+			return err
+		}
+		if v.exchange(name) == nil {
+			return v.noExchange(name)
+		}
+		return nil
+	}
+	if err := s.permitExchange(auth.Configure, name); err != nil {
+		return err
+	}
+	if x := v.exchange(name); x != nil {
+		return x.sameAs(&d)
+	}
+	if err := reservedName("exchange", name); err != nil {
+		return err
+	}
+	alternate, ok, err := stringArgument(d.Arguments, argAlternateExchange, v.exchangeText(name))
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := s.permitExchange(auth.Read, name); err != nil {
+			return err
+		}
+		if err := s.permitExchange(auth.Write, alternate); err != nil {
+			return err
+		}
+	}
+
+	defer v.lockName(name)()
+	if err := v.gone(); err != nil {
+		return err
+	}
+	if x := v.exchange(name); x != nil {
+		return x.sameAs(&d)
+	}
+	return v.commit(Change{
+		Kind: DefExchange, Key: []string{v.name, name}, Transient: !d.Durable,
+		Value: ExchangeDef{
+			VHost: v.name, Name: name, Type: d.Type, Durable: d.Durable,
+			AutoDelete: d.AutoDelete, Internal: d.Internal, Arguments: d.Arguments,
+		},
+	})
+}
+
+// sameAs refuses a redeclaration that differs from x.
+func (x *Exchange) sameAs(d *ExchangeDeclare) error {
+	what := x.vhost.exchangeText(x.name)
+	err := sameField("type", what, d.Type, x.typ)
+	if err == nil {
+		err = sameField("durable", what, d.Durable, x.durable)
+	}
+	if err == nil {
+		err = sameField("auto_delete", what, d.AutoDelete, x.autoDelete)
+	}
+	if err == nil {
+		err = sameField("internal", what, d.Internal, x.internal)
+	}
+	if err == nil {
+		err = sameArgument(argAlternateExchange, what, d.Arguments, x.arguments)
+	}
+	return err
+}
+
+// DeleteExchange deletes an exchange with its bindings in both directions. One
+// that does not exist is no error.
+func (s *Session) DeleteExchange(name string, ifUnused bool) error {
+	v := s.vhost
+	name = cleanName(name)
+	if name == "" {
+		return errDefaultExchange
+	}
+	if reservedName("exchange", name) != nil {
+		return errorf(AccessRefused, "deletion of system %s not allowed", v.exchangeText(name))
+	}
+	if err := s.permitExchange(auth.Configure, name); err != nil {
+		return err
+	}
+	sources, err := v.deleteExchange(name, ifUnused)
+	v.autoDelete(sources)
+	return err
+}
+
+func (v *VHost) deleteExchange(name string, ifUnused bool) (sources []*Exchange, err error) {
+	v.topology.Lock()
+	defer v.topology.Unlock()
+	x := v.exchange(name)
+	if x == nil {
+		return nil, nil
+	}
+	v.tables.Lock()
+	used := len(x.sourceOf) > 0
+	v.tables.Unlock()
+	if ifUnused && used {
+		return nil, errorf(InUse, "%s in use", v.exchangeText(name))
+	}
+	return v.deleteExchangeLocked(x)
+}
+
+// Bind makes a binding. One that is there already is no error.
+func (s *Session) Bind(b Binding) error { return s.changeBinding(b, true) }
+
+// Unbind removes a binding. One that does not exist is no error.
+func (s *Session) Unbind(b Binding) error { return s.changeBinding(b, false) }
+
+func (s *Session) changeBinding(b Binding, add bool) error {
+	v := s.vhost
+	b.Source, b.Destination = cleanName(b.Source), cleanName(b.Destination)
+	b.Key = strings.Clone(b.Key)
+	if err := s.permitBinding(&b); err != nil {
+		return err
+	}
+
+	var unlock func()
+	if b.DestinationKind == ToQueue {
+		unlock = v.lockName(b.Destination)
+	} else {
+		v.topology.Lock()
+		unlock = v.topology.Unlock
+	}
+	source, err := s.changeBindingLocked(&b, add)
+	unlock()
+	if !add && source != nil && source.autoDelete {
+		v.autoDelete([]*Exchange{source})
+	}
+	return err
+}
+
+// permitBinding refuses what no binding may be, in RabbitMQ's order.
+func (s *Session) permitBinding(b *Binding) error {
+	v := s.vhost
+	if b.DestinationKind == ToQueue {
+		if isReplyTo(b.Destination) {
+			return errorf(AccessRefused, "cannot bind or unbind to a volatile (direct reply-to) queue")
+		}
+		if err := s.permitQueue(auth.Write, b.Destination); err != nil {
+			return err
+		}
+	} else if err := s.permitExchange(auth.Write, b.Destination); err != nil {
+		return err
+	}
+	if b.Source == "" || b.DestinationKind == ToExchange && b.Destination == "" {
+		return errDefaultExchange
+	}
+	if err := s.permitExchange(auth.Read, b.Source); err != nil {
+		return err
+	}
+	if x := v.exchange(b.Source); x != nil {
+		return s.permitTopic(x, auth.Read, b.Key)
+	}
+	return nil
+}
+
+// changeBindingLocked returns the source, if it exists. The topology lock is
+// held as the kind of destination needs it.
+func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, err error) {
+	v := s.vhost
+	if err := v.gone(); err != nil {
+		return nil, err
+	}
+	source = v.exchange(b.Source)
+	var dest *destination
+	if b.DestinationKind == ToQueue {
+		dest = v.declared(b.Destination)
+	} else if x := v.exchange(b.Destination); x != nil {
+		dest = x.self
+	}
+	switch {
+	case add && source == nil:
+		return nil, v.noExchange(b.Source)
+	case add && dest == nil && b.DestinationKind == ToQueue:
+		return nil, v.noQueue(b.Destination)
+	case add && dest == nil:
+		return nil, v.noExchange(b.Destination)
+	case source == nil || dest == nil:
+		return nil, nil
+	}
+	if err := s.exclusiveTo(dest); err != nil {
+		return source, err
+	}
+	if add {
+		if err := source.kind.checkBinding(b); err != nil {
+			return source, err
+		}
+	}
+	argsID := argumentsID(b.Arguments)
+	v.tables.Lock()
+	found, _ := dest.bindings.find(b.Source, b.Key, argsID)
+	v.tables.Unlock()
+	if (found != nil) == add {
+		return source, nil
+	}
+	c := Change{
+		Kind: DefBinding, Key: bindingKey(v.name, b, argsID), Was: AnyRevision,
+		Transient: !(source.durable && dest.durable),
+	}
+	if add {
+		c.Was, c.Value = 0, BindingDef{VHost: v.name, Binding: *b}
+	}
+	return source, v.commit(c)
+}
+
+// permitAny refuses a passive declare to those who have no permission at all.
+func (s *Session) permitAny(resource, what string) error {
+	for _, a := range [...]auth.Action{auth.Configure, auth.Write, auth.Read} {
+		if s.allowed(a, resource) {
+			return nil
+		}
+	}
+	return s.permit(auth.Configure, resource, what)
+}

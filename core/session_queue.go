@@ -1,0 +1,221 @@
+package core
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"strings"
+
+	"leveret/core/auth"
+)
+
+// replyTo is the name under which clients ask for direct replies. The names of
+// the hidden queues that take them begin with it.
+const replyTo = "amq.rabbitmq.reply-to"
+
+// isReplyTo reports whether name is that of direct replies.
+func isReplyTo(name string) bool {
+	rest, ok := strings.CutPrefix(name, replyTo)
+	return ok && (rest == "" || rest[0] == '.')
+}
+
+// generatedName returns a name for a queue that came without one.
+func generatedName() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return "amq.gen-" + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// DeclareQueue declares a queue, or compares with the one that is there. A
+// passive declare only looks whether it exists. Either restarts the clock of
+// x-expires.
+func (s *Session) DeclareQueue(d QueueDeclare) (QueueDeclared, error) {
+	v := s.vhost
+	name := cleanName(d.Name)
+	if isReplyTo(name) {
+		if name != replyTo && v.destination(name) == nil {
+			return QueueDeclared{}, v.noQueue(name)
+		}
+		return QueueDeclared{Name: name, Consumers: 1}, nil
+	}
+	if d.Passive {
+		return s.inspectQueue(name)
+	}
+	d.Durable = d.Durable && !d.Exclusive
+	byDefault := v.defaultQueueType(&d)
+	if name == "" {
+		if t := queueTypeOf(d.Arguments, QueueClassic); t == QueueQuorum || t == QueueStream {
+			return QueueDeclared{}, errorf(Invalid, "Cannot declare a server-named queue for type rabbit_%s_queue", t)
+		}
+		name, byDefault = generatedName(), QueueClassic
+	} else if err := reservedName("queue", name); err != nil {
+		return QueueDeclared{}, err
+	}
+	if err := s.permitQueue(auth.Configure, name); err != nil {
+		return QueueDeclared{}, err
+	}
+	d.Name = name
+	if q := v.declared(name); q != nil {
+		return s.redeclared(q, &d, byDefault)
+	}
+	return s.createQueue(&d, byDefault)
+}
+
+// inspectQueue answers a passive declare.
+func (s *Session) inspectQueue(name string) (QueueDeclared, error) {
+	if err := s.permitAny(name, s.vhost.queueText(name)); err != nil {
+		return QueueDeclared{}, err
+	}
+	d := s.vhost.declared(name)
+	if d == nil {
+		return QueueDeclared{}, s.vhost.noQueue(name)
+	}
+	if err := s.exclusiveTo(d); err != nil {
+		return QueueDeclared{}, err
+	}
+	return declaredAnswer(d), nil
+}
+
+func declaredAnswer(d *destination) QueueDeclared {
+	d.queue.touch()
+	i := d.queue.Info()
+	return QueueDeclared{Name: d.name, Ready: i.Ready, Consumers: i.Consumers}
+}
+
+// defaultQueueType is what a queue without x-queue-type is: the virtual host's
+// default if that type can be what is asked for.
+func (v *VHost) defaultQueueType(d *QueueDeclare) QueueType {
+	t := QueueType(v.definition.Load().DefaultQueueType)
+	if t == QueueQuorum || t == QueueStream {
+		if d.Durable && !d.Exclusive && !d.AutoDelete {
+			return t
+		}
+	}
+	return QueueClassic
+}
+
+// redeclared compares a declare with the queue that is there.
+func (s *Session) redeclared(q *destination, d *QueueDeclare, byDefault QueueType) (QueueDeclared, error) {
+	what, o := s.vhost.queueText(q.name), q.queue.Options()
+	if o.Exclusive != d.Exclusive || o.Exclusive && q.owner != s {
+		return QueueDeclared{}, s.vhost.locked(q.name)
+	}
+	err := sameField("durable", what, d.Durable, o.Durable)
+	if err == nil {
+		err = sameField("auto_delete", what, d.AutoDelete, o.AutoDelete)
+	}
+	if err == nil {
+		err = sameQueueArguments(what, d.Arguments, o.Arguments, queueTypeOf(d.Arguments, byDefault), o.Type)
+	}
+	if err != nil {
+		return QueueDeclared{}, err
+	}
+	return declaredAnswer(q), nil
+}
+
+func (s *Session) createQueue(d *QueueDeclare, byDefault QueueType) (QueueDeclared, error) {
+	v := s.vhost
+	what := v.queueText(d.Name)
+	dlx, ok, err := stringArgument(d.Arguments, argDeadLetterExchange, what)
+	if err != nil {
+		return QueueDeclared{}, err
+	}
+	if ok {
+		if err := s.permitQueue(auth.Read, d.Name); err != nil {
+			return QueueDeclared{}, err
+		}
+		if err := s.permitExchange(auth.Write, dlx); err != nil {
+			return QueueDeclared{}, err
+		}
+	}
+	if err := checkQueueArguments(what, d.Arguments, byDefault); err != nil {
+		return QueueDeclared{}, err
+	}
+
+	unlock := v.lockName(d.Name)
+	answer, made, err := s.createQueueLocked(d, byDefault)
+	unlock()
+	if made != nil && d.Exclusive && !s.own(made) {
+		// The session has ended meanwhile, and its end did not see the queue.
+		var t Touched
+		v.deleteQueueIf(made.queue, always, "exclusive owner gone", &t)
+		t.Flush()
+		return QueueDeclared{}, errorf(Unavailable, "the session has ended")
+	}
+	return answer, err
+}
+
+// createQueueLocked makes the queue unless someone else has. made is nil then.
+// The name's lock is held.
+func (s *Session) createQueueLocked(d *QueueDeclare, byDefault QueueType) (answer QueueDeclared, made *destination, err error) {
+	v := s.vhost
+	if err := v.gone(); err != nil {
+		return QueueDeclared{}, nil, err
+	}
+	if q := v.declared(d.Name); q != nil {
+		answer, err = s.redeclared(q, d, byDefault)
+		return answer, nil, err
+	}
+	if limit := v.maxQueues.Load(); limit >= 0 {
+		// Declares go one by one here, or several would pass below the limit.
+		v.limited.Lock()
+		defer v.limited.Unlock()
+		if v.queueCount.Load() >= limit {
+			return QueueDeclared{}, nil, errorf(Limit, "cannot declare queue '%s': queue limit in vhost '%s' (%d) is reached", d.Name, v.name, limit)
+		}
+	}
+	id, err := s.broker.definitions.NextQueueID()
+	if err != nil {
+		return QueueDeclared{}, nil, errorf(Unavailable, "the broker cannot number the queue: %v", err)
+	}
+	def := QueueDef{
+		VHost: v.name, Name: d.Name, Type: QueueClassic, Durable: d.Durable, Exclusive: d.Exclusive,
+		AutoDelete: d.AutoDelete, Arguments: d.Arguments, ID: id,
+	}
+	if d.Exclusive {
+		def.Owner = s.id
+	}
+	err = v.commit(Change{Kind: DefQueue, Key: []string{v.name, d.Name}, Value: def, Transient: !d.Durable})
+	if err != nil {
+		return QueueDeclared{}, nil, err
+	}
+	return QueueDeclared{Name: d.Name}, v.declared(d.Name), nil
+}
+
+// DeleteQueue deletes a queue with its bindings and returns how many messages
+// were ready. One that does not exist is no error.
+func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (int, error) {
+	v := s.vhost
+	name = cleanName(name)
+	if err := s.permitQueue(auth.Configure, name); err != nil {
+		return 0, err
+	}
+	d := v.declared(name)
+	if d == nil {
+		return 0, nil
+	}
+	if err := s.exclusiveTo(d); err != nil {
+		return 0, err
+	}
+	var t Touched
+	defer t.Flush()
+	return v.deleteQueueIf(d.queue, func(i QueueInfo) error {
+		switch {
+		case ifUnused && i.Consumers > 0:
+			return errorf(InUse, "%s in use", v.queueText(name))
+		case ifEmpty && i.Ready > 0:
+			return errorf(InUse, "%s not empty", v.queueText(name))
+		}
+		return nil
+	}, "queue deleted", &t)
+}
+
+// PurgeQueue removes the ready messages of a queue and returns how many.
+func (s *Session) PurgeQueue(name string) (int, error) {
+	q, err := s.queueFor(name, auth.Read)
+	if err != nil {
+		return 0, err
+	}
+	var t Touched
+	defer t.Flush()
+	return q.purge(&t), nil
+}
