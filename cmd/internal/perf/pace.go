@@ -33,15 +33,14 @@ func (p *pacer) due(n uint64) int64 {
 
 // overdue returns how many messages, at most limit, are due at now.
 func (p *pacer) overdue(now int64, limit int) int {
-	elapsed := float64(now-p.start)/p.interval - p.offset
-	if elapsed < 0 {
-		return 0
-	}
-	n := int64(elapsed) + 1 - int64(p.next)
+	n := max(0, int64(float64(now-p.start)/p.interval-p.offset)+1-int64(p.next))
+	// The division may be off by one from due, whose word counts.
 	if n > 0 && p.due(p.next+uint64(n)-1) > now {
-		n-- // The division was rounded up.
+		n--
+	} else if p.due(p.next+uint64(n)) <= now {
+		n++
 	}
-	return int(max(0, min(n, int64(limit))))
+	return int(min(n, int64(limit)))
 }
 
 // stopCheck bounds how long a paced producer sleeps without looking at stop.

@@ -318,6 +318,7 @@ func (r *runner) steady(ctx context.Context, rep *Report) error {
 		if drained.received > to.received {
 			drained.at = r.lastDelivery()
 			rep.Drain = phaseOf(r.opt, to, drained, drained.received-to.received)
+			rep.Drain.BrokerCPU, rep.Drain.OwnCPU = nil, 0 // Too short to tell.
 		}
 	} else {
 		// A run by count is over for consumers when they have everything.

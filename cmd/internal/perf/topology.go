@@ -96,7 +96,7 @@ func newTopology(o *options) (*topology, error) {
 		case "direct":
 			key.key = "dev." + padded(g, groups)
 		case "topic":
-			key.key = "dev." + padded(g, groups) + "." + padded(k/groups, (o.keys-1)/groups+1)
+			key.key = "dev." + padded(g, groups) + ".k" + padded(k/groups, (o.keys-1)/groups+1)
 		case "headers":
 			key.header = padded(g, groups)
 		}
