@@ -168,17 +168,18 @@ func (c *consumer) parseWhole(b []byte) int {
 	size := int(binary.BigEndian.Uint32(b[3:]))
 	tagEnd := 12 + int(b[11])
 	header := size + frameOverhead
-	if tagEnd+9 > header || uint(header) > uint(len(b)-20) || b[header] != frameHeader {
+	if size > c.conn.frameMax || tagEnd+9 > header-1 || header > len(b)-20 || b[header-1] != frameEnd || b[header] != frameHeader {
 		return 0
 	}
 	// Header frame: body size at 11.
-	body := header + int(binary.BigEndian.Uint32(b[header+3:])) + frameOverhead
-	if uint(body) > uint(len(b)-frameHead) || b[body] != frameBody {
+	size = int(binary.BigEndian.Uint32(b[header+3:]))
+	body := header + size + frameOverhead
+	if size < 12 || size > c.conn.frameMax || body > len(b)-frameHead || b[body-1] != frameEnd || b[body] != frameBody {
 		return 0
 	}
 	bodySize := int(binary.BigEndian.Uint32(b[body+3:]))
 	end := body + frameOverhead + bodySize
-	if uint(end) > uint(len(b)) || binary.BigEndian.Uint64(b[header+11:]) != uint64(bodySize) || b[end-1] != frameEnd {
+	if bodySize > c.conn.frameMax || end > len(b) || binary.BigEndian.Uint64(b[header+11:]) != uint64(bodySize) || b[end-1] != frameEnd {
 		return 0
 	}
 	queue := 0

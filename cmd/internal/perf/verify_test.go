@@ -13,7 +13,7 @@ func TestSequenceAgainstMap(t *testing.T) {
 		var s sequence
 		seen := map[uint64]bool{}
 		var head uint64
-		for range 200_000 {
+		for range 50_000 {
 			var n uint64
 			switch r := rng.IntN(100); {
 			case r < 60: // In order.
