@@ -1,0 +1,384 @@
+package core
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"leveret/core/invariant"
+	"leveret/core/wheel"
+)
+
+// classic is the ordinary queue: entries in memory, stored messages in the log.
+//
+// Publishers, consumers and the clock meet here, so one mutex orders them all.
+// Nothing that may block runs under it. Its methods are spread over
+// classic_push.go (in and out, the hot path), classic_settle.go and
+// classic_expiry.go.
+type classic struct {
+	// Fixed by newClassic.
+	vhost  *VHost
+	broker *Broker
+	opts   *QueueOptions
+	log    QueueLog // nil unless the queue is durable.
+	getter Holder // Holds what was got and not consumed.
+
+	gone atomic.Bool // Written under mu.
+	// lastUse is when the queue was last declared, got from or consumed from,
+	// ms since 1970; for x-expires.
+	lastUse atomic.Int64
+
+	idleTimer   wheel.Timer // x-expires
+	expiryTimer wheel.Timer // Message expiry.
+
+	mu struct {
+		sync.Mutex
+		level   level
+		resting resting
+		// chunksCharged is how many of level's chunks Memory knows of.
+		chunksCharged int
+		groups        []*consumerGroup // Descending priority.
+		consumers     map[*Consumer]struct{}
+		exclusive     *Consumer
+		given         []*Consumer // Consumers with pending deliveries in this pass.
+		settled       []Seq       // Stored entries that ended in this pass, for the log.
+
+		readyBytes, unackedBytes int64
+		persistent               int // Entries that the log holds.
+		lastPublishMS            int64
+		counters                 QueueCounters
+
+		timed      []timedEntry // Heap of entries that expire before their turn.
+		timedLive  int          // Items of timed whose entry is ready.
+		expiryAtMS int64        // When expiryTimer is set to fire; 0 for not at all.
+	}
+}
+
+// newClassic makes a queue that o describes. The caller makes it known.
+func newClassic(v *VHost, o *QueueOptions) Queue {
+	q := &classic{vhost: v, broker: v.broker, opts: o}
+	q.getter.queue = q
+	if o.Durable {
+		q.log = v.broker.log.OpenQueue(o.ID)
+	}
+	now := v.broker.now()
+	q.lastUse.Store(now)
+	q.mu.consumers = make(map[*Consumer]struct{})
+	q.expiryTimer.Init(expiryTask{q})
+	q.idleTimer.Init(idleTask{q})
+	if o.ExpiresMS >= 0 {
+		v.broker.wheel.Schedule(&q.idleTimer, now+o.ExpiresMS)
+	}
+	return q
+}
+
+func (q *classic) Options() *QueueOptions { return q.opts }
+
+func (q *classic) closed() bool { return q.gone.Load() }
+
+func (q *classic) touch() { q.lastUse.Store(q.broker.now()) }
+
+// unlock ends a pass under the lock: it tells the log and the memory accounts
+// what the pass changed.
+func (q *classic) unlock() {
+	if len(q.mu.settled) != 0 {
+		q.log.Settle(q.mu.settled)
+		q.mu.settled = q.mu.settled[:0]
+	}
+	if n := q.mu.level.chunks - q.mu.chunksCharged; n != 0 {
+		q.mu.chunksCharged += n
+		q.mu.resting.pending += int64(n) * chunkBytes
+	}
+	if q.mu.resting.pending != 0 {
+		q.broker.memory.charge(q.mu.resting.pending)
+		q.mu.resting.pending = 0
+	}
+	if invariant.Enabled {
+		q.checkLocked()
+	}
+	q.mu.Unlock()
+}
+
+// checkLocked panics if q contradicts itself.
+func (q *classic) checkLocked() {
+	q.mu.level.check()
+	if q.mu.level.ready > 0 && !q.gone.Load() {
+		for _, g := range q.mu.groups {
+			if g.ring != nil {
+				panic("core: queue " + q.opts.Name + " has ready messages and a consumer with credit")
+			}
+		}
+	}
+	if len(q.mu.given) != 0 {
+		panic("core: deliveries left pending")
+	}
+	n := 0
+	for _, g := range q.mu.groups {
+		n += g.size
+	}
+	if n != len(q.mu.consumers) {
+		panic("core: consumers counted wrong")
+	}
+}
+
+// free lets go of a message that no entry holds any more.
+func (q *classic) free(m *Message) {
+	if !m.shared {
+		q.mu.resting.release(m)
+		return
+	}
+	if m.refs.Add(-1) == 0 {
+		q.broker.memory.charge(-m.sharedBytes())
+	}
+}
+
+// rest returns a copy of src that may stay: q's own, or one that it shares
+// with the other queues src goes to.
+//
+// A shared copy has one expiry; a queue whose own differs takes its own copy.
+func (q *classic) rest(src *Message) *Message {
+	if src.Route == nil || len(src.Route.queues) <= 1 {
+		return q.mu.resting.rest(src)
+	}
+	if src.rested == nil {
+		src.rested = share(src)
+	}
+	if src.rested.ExpiresMS != src.ExpiresMS {
+		return q.mu.resting.rest(src)
+	}
+	return q.hold(src.rested)
+}
+
+func (q *classic) hold(m *Message) *Message {
+	if m.refs.Add(1) == 1 {
+		q.broker.memory.charge(m.sharedBytes())
+	}
+	return m
+}
+
+// addConsumer registers c, paused.
+func (q *classic) addConsumer(c *Consumer) error {
+	q.touch()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.gone.Load():
+		return errorf(NotFound, "no queue '%s' in vhost '%s'", q.opts.Name, q.opts.VHost)
+	case q.mu.exclusive != nil, c.opts.Exclusive && len(q.mu.consumers) != 0:
+		return errorf(AccessRefused, "queue '%s' in vhost '%s' in exclusive use", q.opts.Name, q.opts.VHost)
+	}
+	if c.opts.Exclusive {
+		q.mu.exclusive = c
+	}
+	q.mu.consumers[c] = struct{}{}
+	i, found := slices.BinarySearchFunc(q.mu.groups, c.opts.Priority, func(g *consumerGroup, p int) int { return p - g.priority })
+	if !found {
+		q.mu.groups = slices.Insert(q.mu.groups, i, &consumerGroup{priority: c.opts.Priority})
+	}
+	c.in.group = q.mu.groups[i]
+	c.in.group.size++
+	return nil
+}
+
+func (q *classic) startConsumer(c *Consumer, t *Touched) {
+	q.mu.Lock()
+	c.in.started = true
+	q.relinkLocked(c)
+	q.deliverLocked(t)
+	q.unlock()
+}
+
+// relinkLocked puts c into its ring if it may get more and is not there.
+func (q *classic) relinkLocked(c *Consumer) {
+	if c.in.next != nil || c.in.gone || c.in.waiting || !c.in.started {
+		return
+	}
+	if !c.opts.NoAck && c.in.prefetch > 0 && c.in.unacked >= c.in.prefetch {
+		return
+	}
+	c.in.group.link(c)
+}
+
+func (q *classic) credit(c *Consumer, t *Touched) {
+	q.mu.Lock()
+	c.in.waiting = false
+	q.relinkLocked(c)
+	q.deliverLocked(t)
+	q.unlock()
+}
+
+func (q *classic) setPrefetch(c *Consumer, n int, t *Touched) {
+	q.mu.Lock()
+	c.in.prefetch = n
+	if n > 0 && c.in.unacked >= n && !c.opts.NoAck {
+		c.in.group.unlink(c)
+	}
+	q.relinkLocked(c)
+	q.deliverLocked(t)
+	q.unlock()
+}
+
+func (q *classic) removeConsumer(c *Consumer, t *Touched) (last bool) {
+	q.touch()
+	q.mu.Lock()
+	defer q.unlock()
+	if !q.forgetLocked(c) {
+		return false
+	}
+	if q.opts.ExpiresMS >= 0 && len(q.mu.consumers) == 0 {
+		q.broker.wheel.Schedule(&q.idleTimer, q.broker.now()+q.opts.ExpiresMS)
+	}
+	return len(q.mu.consumers) == 0
+}
+
+// forgetLocked takes c off the queue; false if it was off already.
+func (q *classic) forgetLocked(c *Consumer) bool {
+	if c.in.gone {
+		return false
+	}
+	c.in.gone = true
+	g := c.in.group
+	g.unlink(c)
+	if g.size--; g.size == 0 {
+		q.mu.groups = slices.DeleteFunc(q.mu.groups, func(o *consumerGroup) bool { return o == g })
+	}
+	delete(q.mu.consumers, c)
+	if q.mu.exclusive == c {
+		q.mu.exclusive = nil
+	}
+	return true
+}
+
+func (q *classic) dropConsumers(reason string, _ *Touched) {
+	q.mu.Lock()
+	gone := make([]*Consumer, 0, len(q.mu.consumers))
+	for c := range q.mu.consumers {
+		gone = append(gone, c)
+	}
+	for _, c := range gone {
+		q.forgetLocked(c)
+	}
+	q.unlock()
+	for _, c := range gone {
+		c.session.removeConsumer(c)
+		if c.opts.Cancelled != nil {
+			c.opts.Cancelled(c, reason)
+		}
+	}
+}
+
+func (q *classic) closeIf(cond func(QueueInfo) error) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone.Load() {
+		return 0, errorf(NotFound, "no queue '%s' in vhost '%s'", q.opts.Name, q.opts.VHost)
+	}
+	if err := cond(q.infoLocked()); err != nil {
+		return 0, err
+	}
+	ready := q.mu.level.ready
+	q.gone.Store(true)
+	if q.log != nil {
+		q.log.Drop()
+	}
+	q.broker.wheel.Stop(&q.idleTimer)
+	q.broker.wheel.Stop(&q.expiryTimer)
+	q.discardAllLocked()
+	return ready, nil
+}
+
+// discardAllLocked drops every entry at once. Giving back the memory of a long
+// queue takes a while: it is done behind the lock, by nobody's caller.
+func (q *classic) discardAllLocked() {
+	old, rest := q.mu.level, q.mu.resting
+	rest.pending += int64(old.chunks-q.mu.chunksCharged) * chunkBytes
+	q.mu.chunksCharged = 0
+	q.mu.level = level{prio: old.prio, next: old.next}
+	q.mu.resting = resting{}
+	q.mu.readyBytes, q.mu.unackedBytes, q.mu.persistent = 0, 0, 0
+	q.mu.timed, q.mu.timedLive = nil, 0
+	if old.head == nil {
+		rest.trim()
+		q.broker.memory.charge(rest.pending)
+		return
+	}
+	if old.ready+old.out < 1000 {
+		discard(q.broker, &old, &rest)
+		return
+	}
+	go discard(q.broker, &old, &rest) // Ends when all entries are walked.
+}
+
+// discard releases the messages of a level that no queue has any more, with
+// the slabs they rest in.
+func discard(b *Broker, l *level, r *resting) {
+	for c := l.head; c != nil; {
+		for i := range c.msg {
+			m := c.msg[i]
+			switch {
+			case m == nil:
+			case m.shared:
+				if m.refs.Add(-1) == 0 {
+					b.memory.charge(-m.sharedBytes())
+				}
+			default:
+				r.release(m)
+			}
+			c.msg[i], c.state[i] = nil, stateGone
+		}
+		next := c.next
+		c.prev, c.next = nil, nil
+		chunkPool.Put(c)
+		c = next
+		r.pending -= chunkBytes
+		b.memory.charge(r.pending)
+		r.pending = 0
+	}
+	r.trim()
+	b.memory.charge(r.pending)
+}
+
+// Info is a consistent snapshot.
+func (q *classic) Info() QueueInfo {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := q.infoLocked()
+	if l := &q.mu.level; l.ready > 0 {
+		c, n := l.firstReady()
+		i.HeadTimestamp = c.msg[n].ArrivedMS
+	}
+	for c := range q.mu.consumers {
+		i.ConsumerList = append(i.ConsumerList, ConsumerInfo{
+			Tag: c.opts.Tag, Session: c.session, Scope: c.opts.Scope, NoAck: c.opts.NoAck, Exclusive: c.opts.Exclusive,
+			Priority: c.opts.Priority, Prefetch: c.in.prefetch, Unacked: c.in.unacked, Active: c.in.started, Arguments: c.opts.Arguments,
+		})
+	}
+	return i
+}
+
+func (q *classic) infoLocked() QueueInfo {
+	return QueueInfo{
+		Options: q.opts,
+		Ready:   q.mu.level.ready, Unacked: q.mu.level.out,
+		ReadyBytes: q.mu.readyBytes, UnackedBytes: q.mu.unackedBytes,
+		Persistent: q.mu.persistent,
+		Consumers:  len(q.mu.consumers), ExclusiveUse: q.mu.exclusive != nil,
+		IdleSinceMS: max(q.mu.lastPublishMS, q.lastUse.Load()),
+		MemoryBytes: q.mu.resting.charged + int64(q.mu.level.chunks)*chunkBytes,
+		Counters:    q.mu.counters,
+	}
+}
+
+// trim gives back what a queue that has gone quiet keeps for its next message.
+// The broker calls it now and then.
+func (q *classic) trim() {
+	q.mu.Lock()
+	if q.mu.level.head == nil {
+		q.mu.resting.trim()
+		q.mu.settled = nil
+		if cap(q.mu.timed) > 64 && len(q.mu.timed) == 0 {
+			q.mu.timed = nil
+		}
+	}
+	q.unlock()
+}

@@ -1,0 +1,197 @@
+package core
+
+// A message expires where it stands, not only when it reaches the head. With a
+// TTL of the queue alone that is the same: entries expire in their order, and
+// the timer follows the head. A message whose own TTL is shorter gets an item
+// of 16 bytes in a heap. Items whose entry has left are dropped as they come
+// up, and the heap is rebuilt when they are the majority.
+
+type timedEntry struct {
+	atMS   int64
+	number uint64
+}
+
+type expiryTask struct{ q *classic }
+
+func (e expiryTask) Fire(nowMS int64) { e.q.expire(nowMS) }
+
+type idleTask struct{ q *classic }
+
+func (e idleTask) Fire(nowMS int64) { e.q.expireIdle(nowMS) }
+
+// expiryOf is when m, published at nowMS, expires in q; 0 for never.
+func (q *classic) expiryOf(m *Message, nowMS int64) int64 {
+	ttl := q.opts.TTLMS
+	if m.TTLMS >= 0 && (ttl < 0 || m.TTLMS < ttl) {
+		ttl = m.TTLMS
+	}
+	if ttl < 0 {
+		return 0
+	}
+	return nowMS + ttl
+}
+
+// isTimed reports whether m may expire before the entries in front of it.
+func (q *classic) isTimed(m *Message) bool {
+	return m.ExpiresMS != 0 && m.TTLMS >= 0 && (q.opts.TTLMS < 0 || m.TTLMS < q.opts.TTLMS)
+}
+
+func (q *classic) addTimedLocked(atMS int64, n uint64) {
+	if len(q.mu.timed) > 64 && len(q.mu.timed) > 2*q.mu.timedLive {
+		q.rebuildTimedLocked()
+	}
+	q.mu.timedLive++
+	h := append(q.mu.timed, timedEntry{atMS, n})
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if h[up].atMS <= h[i].atMS {
+			break
+		}
+		h[up], h[i] = h[i], h[up]
+		i = up
+	}
+	q.mu.timed = h
+}
+
+func (q *classic) popTimedLocked() {
+	h := q.mu.timed
+	last := len(h) - 1
+	h[0] = h[last]
+	q.mu.timed = h[:last]
+	siftDown(q.mu.timed, 0)
+}
+
+func siftDown(h []timedEntry, i int) {
+	for {
+		c := 2*i + 1
+		if c >= len(h) {
+			return
+		}
+		if c+1 < len(h) && h[c+1].atMS < h[c].atMS {
+			c++
+		}
+		if h[i].atMS <= h[c].atMS {
+			return
+		}
+		h[i], h[c] = h[c], h[i]
+		i = c
+	}
+}
+
+// rebuildTimedLocked drops the items whose entry is no longer ready.
+func (q *classic) rebuildTimedLocked() {
+	live := q.mu.timed[:0]
+	for _, e := range q.mu.timed {
+		if q.timedReadyLocked(e) != nil {
+			live = append(live, e)
+		}
+	}
+	q.mu.timed = live
+	for i := len(live)/2 - 1; i >= 0; i-- {
+		siftDown(live, i)
+	}
+}
+
+// timedReadyLocked returns the chunk of e's entry if e still speaks of it.
+func (q *classic) timedReadyLocked(e timedEntry) *chunk {
+	c := q.mu.level.find(e.number)
+	if c == nil {
+		return nil
+	}
+	i := e.number & (chunkLen - 1)
+	if c.state[i]&(stateMask|flagTimed) != stateReady|flagTimed || c.msg[i].ExpiresMS != e.atMS {
+		return nil
+	}
+	return c
+}
+
+// setExpiryTimerLocked sets the timer to the earliest expiry.
+func (q *classic) setExpiryTimerLocked() {
+	var at int64
+	if len(q.mu.timed) != 0 {
+		at = q.mu.timed[0].atMS
+	}
+	if q.opts.TTLMS >= 0 && q.mu.level.ready > 0 {
+		c, i := q.mu.level.firstReady()
+		if e := c.msg[i].ExpiresMS; e != 0 && (at == 0 || e < at) {
+			at = e
+		}
+	}
+	if at != 0 && (q.mu.expiryAtMS == 0 || at < q.mu.expiryAtMS) {
+		q.mu.expiryAtMS = at
+		q.broker.wheel.Schedule(&q.expiryTimer, at)
+	}
+}
+
+// expireLocked ends a ready entry whose time is over.
+func (q *classic) expireLocked(c *chunk, i int32) {
+	q.mu.counters.Expired++
+	q.leaveReadyLocked(c, i, c.msg[i])
+	q.free(q.endLocked(c, i))
+}
+
+// expireAtOnce bounds how long a mass expiry keeps the lock.
+const expireAtOnce = 1000
+
+// expire ends all that is due. The wheel calls it.
+func (q *classic) expire(now int64) {
+	for more := true; more; {
+		more = false
+		q.mu.Lock()
+		q.mu.expiryAtMS = 0
+		if q.gone.Load() {
+			q.mu.Unlock()
+			return
+		}
+		n := 0
+		for len(q.mu.timed) != 0 && q.mu.timed[0].atMS <= now && n < expireAtOnce {
+			e := q.mu.timed[0]
+			q.popTimedLocked()
+			if c := q.timedReadyLocked(e); c != nil {
+				q.expireLocked(c, int32(e.number&(chunkLen-1)))
+			}
+			n++
+		}
+		for q.opts.TTLMS >= 0 && q.mu.level.ready > 0 && n < expireAtOnce {
+			c, i := q.mu.level.firstReady()
+			if e := c.msg[i].ExpiresMS; e == 0 || e > now {
+				break
+			}
+			q.expireLocked(c, i)
+			n++
+		}
+		if more = n == expireAtOnce; !more {
+			q.setExpiryTimerLocked()
+		}
+		q.unlock()
+	}
+}
+
+// expireIdle deletes the queue if nobody has used it for x-expires.
+func (q *classic) expireIdle(now int64) {
+	q.mu.Lock()
+	used := len(q.mu.consumers) != 0
+	gone := q.gone.Load()
+	q.mu.Unlock()
+	due := q.lastUse.Load() + q.opts.ExpiresMS
+	switch {
+	case gone, used: // removeConsumer sets the timer again.
+	case due > now:
+		q.broker.wheel.Schedule(&q.idleTimer, due)
+	default:
+		// A definition's delete may wait for a disk, which the wheel must not.
+		// Ends when the queue is deleted.
+		go func() {
+			var t Touched
+			q.vhost.deleteQueueIf(q, func(i QueueInfo) error {
+				if i.Consumers != 0 || q.lastUse.Load()+q.opts.ExpiresMS > q.broker.now() {
+					q.broker.wheel.Schedule(&q.idleTimer, q.broker.now()+q.opts.ExpiresMS)
+					return errorf(InUse, "queue '%s' in vhost '%s' in use", q.opts.Name, q.opts.VHost)
+				}
+				return nil
+			}, "expired", &t)
+			t.Flush()
+		}()
+	}
+}

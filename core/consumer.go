@@ -1,0 +1,185 @@
+package core
+
+import "leveret/core/auth"
+
+// ConsumeOptions are the arguments of Session.Consume.
+type ConsumeOptions struct {
+	Queue     string
+	Tag       string // Unique within its scope, to the adapter's own rules.
+	Scope     string // What it hangs on in the adapter, for operators.
+	NoAck     bool
+	Exclusive bool
+	Priority  int // Higher ones are served first.
+	Prefetch  int // Unsettled deliveries at most; 0 for no limit.
+	Arguments Table
+
+	// Shared is credit shared with other consumers, or nil.
+	Shared *Limiter
+	// Outlet takes the deliveries.
+	Outlet Outlet
+	// Cancelled is called, without any lock held, when the broker ends the
+	// consumer: its queue is gone or its permission revoked.
+	Cancelled func(c *Consumer, reason string)
+	// Data is the adapter's own.
+	Data any
+}
+
+// Holder is who a delivery was handed to: a consumer, or the gets of a queue.
+// With an entry's Seq it makes the opaque token that settles the delivery, and
+// stays good for that when the consumer is cancelled.
+type Holder struct {
+	queue    Queue
+	consumer *Consumer // nil for gets.
+}
+
+// Settle settles deliveries that h holds, in ascending order where that is
+// known. Numbers that h does not hold, or whose queue is gone, are ignored.
+// No lock is held by the caller.
+func (h *Holder) Settle(op Settlement, seqs []Seq, t *Touched) {
+	if len(seqs) != 0 {
+		h.queue.settle(h, op, seqs, t)
+	}
+}
+
+// QueueName names the queue that the deliveries came from.
+func (h *Holder) QueueName() string { return h.queue.Options().Name }
+
+// Consumer takes messages from one queue as far as its credit goes.
+type Consumer struct {
+	Holder
+	opts    ConsumeOptions
+	session *Session
+	waiter  Waiter
+
+	// in is its part of the queue, guarded by the queue's lock.
+	in struct {
+		unacked  int
+		prefetch int
+		pending  []Delivery // Given to it in this pass, not yet to its outlet.
+		group    *consumerGroup
+		prev     *Consumer // In the group's ring of consumers with credit.
+		next     *Consumer
+		started  bool
+		waiting  bool // A limiter will wake it.
+		gone     bool
+	}
+}
+
+// Options returns what the consumer asked for; read only.
+func (c *Consumer) Options() *ConsumeOptions { return &c.opts }
+
+// Session returns the session that c belongs to.
+func (c *Consumer) Session() *Session { return c.session }
+
+// Consume registers a consumer, paused: Start it once the client has been told
+// that it is there. It needs read permission on the queue.
+func (s *Session) Consume(o ConsumeOptions) (*Consumer, error) {
+	q, err := s.queueFor(o.Queue, auth.Read)
+	if err != nil {
+		return nil, err
+	}
+	return s.consumeFrom(q, o)
+}
+
+func (s *Session) consumeFrom(q Queue, o ConsumeOptions) (*Consumer, error) {
+	c := &Consumer{opts: o, session: s}
+	c.Holder = Holder{queue: q, consumer: c}
+	c.waiter.c = c
+	c.in.prefetch = o.Prefetch
+	if err := q.addConsumer(c); err != nil {
+		return nil, err
+	}
+	s.addConsumer(c)
+	return c, nil
+}
+
+// ConsumeVolatile makes a hidden queue called o.Queue that only this consumer
+// reads and that lives as long as it. Anyone may publish to it by its name;
+// nobody can declare, bind or list it. It serves direct reply-to.
+func (s *Session) ConsumeVolatile(o ConsumeOptions) (*Consumer, error) {
+	q := newClassic(s.vhost, &QueueOptions{
+		Name: o.Queue, VHost: s.vhost.name, Type: QueueClassic, TTLMS: -1, ExpiresMS: -1, hidden: true,
+	})
+	s.vhost.addTransient(o.Queue, q)
+	c, err := s.consumeFrom(q, o)
+	if err != nil {
+		s.vhost.removeTransient(o.Queue)
+	}
+	return c, err
+}
+
+// Start begins deliveries.
+func (c *Consumer) Start(t *Touched) { c.queue.startConsumer(c, t) }
+
+// Cancel ends the consumer. When it returns, nothing more is handed to it.
+// What it holds stays out until it is settled. A queue that was waiting for
+// its last consumer to go is deleted. Cancelling twice is harmless.
+func (c *Consumer) Cancel(t *Touched) {
+	last := c.queue.removeConsumer(c, t)
+	c.session.removeConsumer(c)
+	o := c.queue.Options()
+	switch {
+	case !last:
+	case o.hidden:
+		c.session.vhost.removeTransient(o.Name)
+		c.queue.closeIf(func(QueueInfo) error { return nil })
+	case o.AutoDelete:
+		c.session.vhost.deleteQueueIf(c.queue, func(i QueueInfo) error {
+			if i.Consumers != 0 {
+				return errorf(InUse, "queue '%s' in vhost '%s' in use", o.Name, o.VHost)
+			}
+			return nil
+		}, "auto-delete", t)
+	}
+}
+
+// SetPrefetch changes the limit of unsettled deliveries; 0 for none.
+func (c *Consumer) SetPrefetch(n int, t *Touched) { c.queue.setPrefetch(c, n, t) }
+
+// Get hands the first ready message of a queue to fn, which must encode it
+// before it returns and must not block; a queue's lock is held. It reports
+// false if the queue is empty. remaining is what is ready behind the message.
+// Unless noAck, settle the delivery through h.
+func (s *Session) Get(queue string, noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error) {
+	q, err := s.queueFor(queue, auth.Read)
+	if err != nil {
+		return false, err
+	}
+	return q.get(noAck, fn), nil
+}
+
+// consumerGroup is a queue's consumers of one priority. ring holds those that
+// have credit, the next to be served first.
+type consumerGroup struct {
+	priority int
+	ring     *Consumer
+	size     int // Consumers in the group, with or without credit.
+}
+
+// link puts c at the end of its group's ring.
+func (g *consumerGroup) link(c *Consumer) {
+	if g.ring == nil {
+		c.in.prev, c.in.next = c, c
+		g.ring = c
+		return
+	}
+	tail := g.ring.in.prev
+	c.in.prev, c.in.next = tail, g.ring
+	tail.in.next, g.ring.in.prev = c, c
+}
+
+// unlink takes c out of the ring; it may be out already.
+func (g *consumerGroup) unlink(c *Consumer) {
+	if c.in.next == nil {
+		return
+	}
+	if c.in.next == c {
+		g.ring = nil
+	} else {
+		c.in.prev.in.next, c.in.next.in.prev = c.in.next, c.in.prev
+		if g.ring == c {
+			g.ring = c.in.next
+		}
+	}
+	c.in.prev, c.in.next = nil, nil
+}

@@ -1,0 +1,42 @@
+// Package core is the broker without sockets, files or a word of any protocol:
+// virtual hosts, exchanges, bindings, queues, consumers, users and their rights.
+// Adapters translate protocols into it; a Go program can embed it.
+//
+//	 Publisher.Publish(batch of one read)
+//	     |  Route: cached per key, else Exchange.resolve over immutable tables
+//	     v
+//	 Queue.push  -- consumer with credit? -->  Outlet.Deliver   (straight through, no copy)
+//	     |                                         ^
+//	     | no: copied to rest                      | ready entries, when credit comes back
+//	     v                                         |
+//	 level of entries  ----------------------------+
+//	     |
+//	     v  persistent message in a durable queue
+//	 ChangeSet -> MessageLog -> Completer.Completed (the confirm)
+//
+// # Goroutines
+//
+// Core starts few of its own: Broker.Run drives the timer wheel and watches the
+// memory account; giving back the memory of a long queue that was deleted is
+// done behind the caller's back. Everything else happens on the goroutine of
+// the adapter that calls.
+//
+// # Locks
+//
+// In this order: the topology of a virtual host, a queue, a limiter, then the
+// leaves: an adapter's outgoing buffer, a confirm tracker, the log's filling
+// set, the timer wheel. Leaves never call back. Nobody holds two queues' locks.
+// Nothing that may block runs under a queue's lock. Routing takes no lock.
+//
+// Completions, Waiter.Wake and ConsumeOptions.Cancelled are called without any
+// lock held.
+//
+// # Reading order
+//
+// message.go, queue.go and outlet.go are the contracts. publisher.go and
+// route.go take a message in; classic_push.go hands it on; entries.go and
+// rest.go keep it meanwhile; classic_settle.go and classic_expiry.go end it.
+// consumer.go and limiter.go are credit. exchange.go with its exchange_*.go
+// routes; vhost.go, binding.go and session_*.go declare; broker.go holds it all
+// together, definitions.go and log.go say what storage must do.
+package core

@@ -1,0 +1,133 @@
+package core
+
+// MessageLog keeps the messages of all durable queues of a shard. Package
+// persist implements it on segment files; MemoryLog keeps nothing. Any
+// goroutine may call it.
+type MessageLog interface {
+	// Recover reports what the log holds, once, before anything else is
+	// called. References to queues that known does not know are dropped.
+	// Entries come in ascending order within each queue and priority.
+	Recover(known func(QueueID) bool, fn func(RecoveredLevel) error) error
+
+	// OpenQueue returns the part of the log that holds q's references. What
+	// Recover reported is in it.
+	OpenQueue(q QueueID) QueueLog
+
+	// Begin opens a set of changes that will be durable together or not at
+	// all. One goroutine fills it, under the locks of the queues concerned,
+	// before the entries become visible there, and ends it with Close.
+	Begin() ChangeSet
+
+	// Read hands the stored messages of q at seqs, which ascend, to fn, in
+	// that order. A message is good only during fn, and its bytes are fn's to
+	// copy. One that cannot be read back whole is set aside and comes with an
+	// error; the others still come. It blocks: no lock is held.
+	Read(q QueueID, seqs []Seq, fn func(i int, m *Message, err error))
+
+	// Outstanding is what is handed over but not yet on disk, in bytes.
+	Outstanding() int64
+
+	// OnState has fn called, by a goroutine that holds no lock, when the log
+	// can no longer take publishes (err says why) or can again (nil).
+	OnState(fn func(err error))
+
+	// Close writes what is handed over, a checkpoint, and releases the log.
+	Close() error
+}
+
+// ChangeSet is one atomic group of changes.
+type ChangeSet interface {
+	// Close hands the set over and never blocks. done is called once, by a
+	// goroutine that holds no lock, when all that is still wanted of the set
+	// is durable, or with the error that poisoned the log.
+	Close(done func(error))
+}
+
+// QueueLog is a queue's part of a MessageLog. Its methods are called under the
+// queue's lock and never block.
+type QueueLog interface {
+	// Add refers to m from the queue at seq, which ascends within a priority.
+	// m's bytes are copied; a message that several queues of one set refer to
+	// (the same *Message as origin) is written once.
+	Add(set ChangeSet, seq Seq, m *Message, origin *Message)
+
+	// Settle lets go of references. One that is not yet being written is
+	// struck from its set and counts as complete. A settlement may be lost in
+	// a crash: the message then comes back, marked redelivered.
+	Settle(seqs []Seq)
+
+	// Purge lets go of every reference of priority prio below upTo but those
+	// of survivors, which ascend.
+	Purge(prio uint8, upTo Seq, survivors []Seq)
+
+	// Mark says that messages of prio below upTo may be handed out from now
+	// on: they come back redelivered after a crash. Written ahead of need.
+	Mark(prio uint8, upTo Seq)
+
+	// Drop lets go of everything: the queue is deleted.
+	Drop()
+}
+
+// RecoveredLevel is one priority of a queue as the log holds it.
+type RecoveredLevel struct {
+	Queue    QueueID
+	Priority uint8
+	Next     Seq // No number below it may be given again.
+	Marked   Seq // Entries below it were, or may have been, handed out.
+	Entries  []RecoveredEntry
+}
+
+// RecoveredEntry is a stored message that nobody settled.
+type RecoveredEntry struct {
+	Seq       Seq
+	BodyBytes uint32
+	ExpiresMS int64 // Of the message itself; 0 for never.
+}
+
+// MemoryLog is a MessageLog for brokers that keep nothing: each set is
+// complete when it is closed.
+type MemoryLog struct{}
+
+type memorySet struct{}
+
+// Recover reports nothing.
+func (MemoryLog) Recover(func(QueueID) bool, func(RecoveredLevel) error) error { return nil }
+
+// OpenQueue returns a log that remembers nothing.
+func (MemoryLog) OpenQueue(QueueID) QueueLog { return MemoryLog{} }
+
+// Begin returns a set that remembers nothing.
+func (MemoryLog) Begin() ChangeSet { return memorySet{} }
+
+// Read is never called: nothing is only in the log.
+func (MemoryLog) Read(_ QueueID, seqs []Seq, fn func(int, *Message, error)) {
+	for i := range seqs {
+		fn(i, nil, errorf(Internal, "message is not in memory"))
+	}
+}
+
+// Outstanding is always 0.
+func (MemoryLog) Outstanding() int64 { return 0 }
+
+// OnState never calls fn.
+func (MemoryLog) OnState(func(error)) {}
+
+// Close does nothing.
+func (MemoryLog) Close() error { return nil }
+
+// Add does nothing.
+func (MemoryLog) Add(ChangeSet, Seq, *Message, *Message) {}
+
+// Settle does nothing.
+func (MemoryLog) Settle([]Seq) {}
+
+// Purge does nothing.
+func (MemoryLog) Purge(uint8, Seq, []Seq) {}
+
+// Mark does nothing.
+func (MemoryLog) Mark(uint8, Seq) {}
+
+// Drop does nothing.
+func (MemoryLog) Drop() {}
+
+func (memorySet) Close(done func(error)) { done(nil) }

@@ -1,0 +1,183 @@
+package core
+
+import (
+	"strings"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Form numbers the encodings in which a message's properties can be kept. A
+// message stays in the form it came in until someone needs to look inside or
+// it leaves through another protocol. Numbers are stored on disk: never reuse
+// one.
+type Form uint8
+
+// The forms there are.
+const (
+	FormNeutral Form = iota // No bytes: Properties say it all.
+	FormAMQP091             // Property flags and list of AMQP 0-9-1 §4.2.6.1.
+	FormMQTT                // Reserved for the MQTT adapter.
+	FormSTOMP               // Reserved for the STOMP adapter.
+	formCount
+)
+
+// PropertyCodec translates one Form. Adapters register theirs with
+// RegisterForm; both methods may be called by any goroutine.
+type PropertyCodec interface {
+	// DecodeProperties reads b, which may be reused after it returns.
+	DecodeProperties(b []byte) (*Properties, error)
+	// AppendProperties appends p in the codec's form.
+	AppendProperties(dst []byte, p *Properties) []byte
+}
+
+var codecs [formCount]PropertyCodec
+
+// RegisterForm makes c the codec of f. Call it from an init function.
+func RegisterForm(f Form, c PropertyCodec) {
+	if codecs[f] != nil {
+		panic("core: form registered twice")
+	}
+	codecs[f] = c
+}
+
+// Message is one message. While it is being published its strings and slices
+// alias the publisher's read buffer and are good only until Publish returns;
+// one that comes to rest in a queue is copied first. Either way it does not
+// change once published, and consumers see it only during Deliver.
+type Message struct {
+	// Exchange and RoutingKey are what the consumer will be told: the
+	// exchange published to and the first routing key.
+	Exchange   string
+	RoutingKey string
+	Encoded    []byte // Properties in Form.
+	Body       []byte
+
+	// Number is the publisher's publish number, 0 if it wants no confirm.
+	Number uint64
+	// Route is where the message goes; set from Publisher.Route.
+	Route *Route
+
+	// TTLMS is the message's own time to live, -1 if it has none.
+	TTLMS int64
+	// ExpiresMS is the absolute time at which the message expires in the queue
+	// that holds it, 0 for never. Queues set it.
+	ExpiresMS int64
+	// ArrivedMS is when it was published, in ms since 1970. Publish sets it.
+	ArrivedMS int64
+
+	props  atomic.Pointer[Properties]
+	extra  []string     // Further routing keys; see SetExtraKeys.
+	slab   *slab        // Where the bytes rest; nil when the garbage collector owns them.
+	rested *Message     // While published to several queues: the copy they share.
+	refs   atomic.Int32 // Queues holding a shared resting message.
+
+	Priority   uint8 // 0 when HasPriority is false.
+	Form       Form
+	Persistent bool
+	// HasPriority tells priority 0 from none.
+	HasPriority bool
+	// OwnBody says that Body was allocated for this message alone and will
+	// never be reused: it is kept, and sent, by reference.
+	OwnBody bool
+	shared  bool // Rests in several queues, maybe.
+	logged  bool // While published: a queue gave it to the log.
+	// Refused is set by Publish: why some queue did not take the message.
+	Refused Kind
+	// Mandatory asks for Publish to report the message as unroutable; only
+	// the adapter reads it.
+	Mandatory bool
+}
+
+// Reset makes m ready to be filled anew. It keeps nothing.
+func (m *Message) Reset() {
+	m.Exchange, m.RoutingKey, m.Encoded, m.Body = "", "", nil, nil
+	m.Number, m.Route, m.TTLMS, m.ExpiresMS, m.ArrivedMS = 0, nil, -1, 0, 0
+	m.slab, m.rested, m.extra = nil, nil, nil
+	m.shared, m.logged, m.Refused = false, false, OK
+	if m.props.Load() != nil {
+		m.props.Store(nil)
+	}
+	m.Priority, m.Form, m.Persistent, m.HasPriority, m.OwnBody, m.Mandatory = 0, FormNeutral, false, false, false, false
+}
+
+// Properties returns the decoded properties, decoding them at the first call.
+// The result is shared: read only. Properties that cannot be decoded (which
+// adapters exclude by validating first) come back empty.
+func (m *Message) Properties() *Properties {
+	if p := m.props.Load(); p != nil {
+		return p
+	}
+	p := &Properties{}
+	if m.Form != FormNeutral && codecs[m.Form] != nil {
+		if d, err := codecs[m.Form].DecodeProperties(m.Encoded); err == nil {
+			p = d
+		}
+	}
+	m.props.Store(p)
+	return p
+}
+
+// SetProperties makes p the message's properties. Only a message that is not
+// yet published may be changed.
+func (m *Message) SetProperties(p *Properties) {
+	m.Form, m.Encoded = FormNeutral, nil
+	m.props.Store(p)
+}
+
+// EncodedAs returns the properties in form f: the bytes they came in if that
+// is their form, otherwise appended to scratch.
+func (m *Message) EncodedAs(f Form, scratch []byte) []byte {
+	if m.Form == f {
+		return m.Encoded
+	}
+	return codecs[f].AppendProperties(scratch, m.Properties())
+}
+
+// SetExtraKeys gives m routing keys besides its first one. They are not kept
+// with the message.
+func (m *Message) SetExtraKeys(keys []string) { m.extra = keys }
+
+// copyInto moves m's key, properties and, unless it is owned, body into buf,
+// which has room for them. Exchange names are the exchange's own string and
+// stay.
+func (m *Message) copyInto(buf []byte) {
+	put := func(s []byte) []byte {
+		n := copy(buf, s)
+		out := buf[:n:n]
+		buf = buf[n:]
+		return out
+	}
+	m.RoutingKey = bytesString(put(stringBytes(m.RoutingKey)))
+	m.Encoded = put(m.Encoded)
+	if !m.OwnBody {
+		m.Body = put(m.Body)
+	}
+}
+
+// cloneFields copies what a resting message keeps of src.
+func (m *Message) cloneFields(src *Message) {
+	m.Exchange, m.RoutingKey, m.Encoded, m.Body = src.Exchange, src.RoutingKey, src.Encoded, src.Body
+	m.Number, m.Route, m.TTLMS, m.ExpiresMS, m.ArrivedMS = 0, nil, src.TTLMS, src.ExpiresMS, src.ArrivedMS
+	if p := src.props.Load(); p != nil || m.props.Load() != nil {
+		m.props.Store(p)
+	}
+	m.Priority, m.Form, m.Persistent = src.Priority, src.Form, src.Persistent
+	m.HasPriority, m.OwnBody, m.Mandatory = src.HasPriority, src.OwnBody, false
+}
+
+// Clone returns a copy of m that aliases nothing and belongs to the caller,
+// for adapters that keep messages (transactions). Its route and number stay.
+func (m *Message) Clone() *Message {
+	c := &Message{}
+	c.cloneFields(m)
+	c.Exchange = strings.Clone(m.Exchange)
+	c.copyInto(make([]byte, len(m.RoutingKey)+len(m.Encoded)+len(m.Body)))
+	for _, k := range m.extra {
+		c.extra = append(c.extra, strings.Clone(k))
+	}
+	c.Number, c.Route, c.Mandatory = m.Number, m.Route, m.Mandatory
+	return c
+}
+
+func stringBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+func bytesString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,142 @@
+package core
+
+// QueueID names a queue in the log: 32 bits from a counter, never reused.
+type QueueID uint32
+
+// Seq places an entry in its queue: the priority in the top 8 bits, an
+// ascending number that is never reused in the other 56.
+type Seq uint64
+
+// QueueType names an implementation behind Queue, as x-queue-type does.
+type QueueType string
+
+// The queue types that can be declared.
+const (
+	QueueClassic QueueType = "classic"
+	QueueQuorum  QueueType = "quorum"
+	QueueStream  QueueType = "stream"
+)
+
+// QueueOptions is what a queue was declared with, checked and translated.
+// Times are milliseconds; -1 means none.
+type QueueOptions struct {
+	Name       string
+	VHost      string
+	Type       QueueType
+	Durable    bool
+	Exclusive  bool
+	AutoDelete bool
+	Arguments  Table
+
+	TTLMS     int64 // x-message-ttl
+	ExpiresMS int64 // x-expires
+
+	ID    QueueID
+	Shard uint16 // The log that holds its messages; 0 on a single node.
+
+	hidden bool // Lives with its only consumer; not declared, not listed.
+}
+
+// Queue is what routing, consumers and operators see of a queue. Nothing
+// outside its implementations may assume that it is local.
+type Queue interface {
+	// Options returns what it was declared with; read only.
+	Options() *QueueOptions
+
+	// push takes the messages of ms that runs name, in order. The caller holds
+	// no queue's lock. Outlets that need flushing are added to t. A closed
+	// queue takes nothing; its messages count as handed over.
+	push(p *Publisher, ms []Message, runs []run, t *Touched)
+
+	// addConsumer registers c, paused. It fails with AccessRefused when the
+	// queue is in exclusive use.
+	addConsumer(c *Consumer) error
+	startConsumer(c *Consumer, t *Touched)
+	// removeConsumer takes c off the queue; nothing is handed to it any more.
+	// It reports whether that was the queue's last consumer.
+	removeConsumer(c *Consumer, t *Touched) (last bool)
+	// credit tries again to deliver to c, whose limiter has room again.
+	credit(c *Consumer, t *Touched)
+
+	setPrefetch(c *Consumer, n int, t *Touched)
+
+	// get hands the first ready message to fn under the queue's lock.
+	get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) bool
+	settle(h *Holder, op Settlement, seqs []Seq, t *Touched)
+	purge(t *Touched) int
+
+	// Info is a consistent snapshot for operators.
+	Info() QueueInfo
+
+	// closeIf marks the queue closed if cond, called with its state, agrees:
+	// no message is taken or delivered after it. It returns the ready count.
+	// The virtual host's lock is held, so that the queue is out of every table
+	// before anyone else looks.
+	closeIf(cond func(QueueInfo) error) (ready int, err error)
+	// closed reports whether closeIf succeeded; routes check it.
+	closed() bool
+	// dropConsumers detaches all consumers of a closed queue and tells them.
+	dropConsumers(reason string, t *Touched)
+	// touch restarts the clock of x-expires.
+	touch()
+}
+
+// QueueInfo is a queue's state at one moment. Byte counts are bodies only.
+type QueueInfo struct {
+	Options       *QueueOptions
+	Ready         int
+	Unacked       int
+	ReadyBytes    int64
+	UnackedBytes  int64
+	Persistent    int // Messages, ready and unacked, that are stored.
+	Consumers     int
+	ExclusiveUse  bool // A consumer asked for exclusive use.
+	IdleSinceMS   int64
+	MemoryBytes   int64
+	Counters      QueueCounters
+	HeadTimestamp int64          // When the oldest ready message arrived, ms since 1970; 0 if none.
+	ConsumerList  []ConsumerInfo // Filled by Info only, not for closeIf.
+}
+
+// QueueCounters only ever grow.
+type QueueCounters struct {
+	Published     uint64
+	DeliveredAck  uint64 // Handed to consumers that will ack.
+	DeliveredAuto uint64 // Handed to consumers that will not.
+	Redelivered   uint64
+	GotAck        uint64
+	GotAuto       uint64
+	GetEmpty      uint64
+	Acked         uint64
+	Expired       uint64
+	Returned      uint64 // Requeued.
+	Rejected      uint64 // Discarded by a consumer.
+	Purged        uint64
+}
+
+// ConsumerInfo is a row of QueueInfo.
+type ConsumerInfo struct {
+	Tag       string
+	Session   *Session
+	Scope     string // The adapter's name of what the consumer hangs on, e.g. its channel.
+	NoAck     bool
+	Exclusive bool
+	Priority  int
+	Prefetch  int // 0 for no limit.
+	Unacked   int
+	Active    bool
+	Arguments Table
+}
+
+// Settlement is what a consumer decides about deliveries.
+type Settlement uint8
+
+// The settlements.
+const (
+	Ack     Settlement = iota // Done with: remove it.
+	Requeue                   // Put it back where it was, marked redelivered.
+	Discard                   // Failed: remove it (dead-letter where the queue says so).
+)
+
+// run is a range [from, to) of a batch.
+type run struct{ from, to int32 }
