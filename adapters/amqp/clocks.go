@@ -1,0 +1,119 @@
+package amqp
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"leveret/adapters/amqp/wire"
+)
+
+// deadline gives the connection up after d, for the reason why. 0 means never.
+// Any goroutine may call it.
+func (c *conn) deadline(d time.Duration, why string) {
+	if d <= 0 {
+		c.deadlineMS.Store(0)
+		return
+	}
+	c.deadlineWhy.Store(&why)
+	c.deadlineMS.Store(int64((time.Since(c.since) + d) / time.Millisecond))
+}
+
+// tick looks at the connection's clocks. The server's ticker calls it.
+func (c *conn) tick(now time.Time) {
+	nowMS := int64(now.Sub(c.since) / time.Millisecond)
+	if at := c.deadlineMS.Load(); at != 0 && nowMS >= at {
+		c.giveUp(*c.deadlineWhy.Load())
+		return
+	}
+	interval := c.beat.intervalMS.Load()
+	if interval == 0 {
+		return
+	}
+	b := &c.beat
+	if n := c.in.Received(); n != b.read || b.readAtMS == 0 || c.paused.Load() {
+		b.read, b.readAtMS = n, nowMS
+	}
+	if nowMS-b.readAtMS > interval*5/2 {
+		c.giveUp(fmt.Sprintf("missed heartbeats from client, timeout: %ds", interval/1000))
+		return
+	}
+	if n := c.out.Written(); n != b.written || b.writtenMS == 0 {
+		b.written, b.writtenMS = n, nowMS
+	}
+	if nowMS-b.writtenMS >= interval/2 && c.out.Pending() == 0 {
+		b.writtenMS = nowMS
+		c.out.Lock()
+		if !c.underOut.closed {
+			c.out.B = wire.AppendHeartbeat(c.out.B)
+		}
+		if c.out.Unlock() {
+			c.out.Flush()
+		}
+	}
+}
+
+// giveUp drops the connection without a word.
+func (c *conn) giveUp(why string) {
+	level := slog.LevelWarn
+	c.end(level, why)
+	c.cancel()
+	c.out.Abort(nil)
+}
+
+// hold keeps a connection that publishes from being read while memory is
+// short. One that has deliveries to ack is read on: its acks are what frees
+// memory; a delivery to a held one resumes it. Clients that understand
+// connection.blocked are told.
+func (c *conn) hold() {
+	memory := c.srv.broker.Memory()
+	if !memory.Held() || c.state != running {
+		c.noteMemory()
+		return
+	}
+	if !c.blocked {
+		c.blocked = true
+		if c.client.blocked {
+			c.tell(&wire.ConnectionBlocked{Reason: "low on memory"})
+		}
+	}
+	c.flushAll()
+	for memory.Held() && c.state == running {
+		c.out.Lock()
+		goOn := c.underOut.outs > 0
+		c.underOut.unheld = !goOn
+		c.out.Unlock()
+		if goOn {
+			return
+		}
+		c.paused.Store(true)
+		select {
+		case <-c.control.wake:
+		case <-c.ctx.Done():
+			c.state = finished
+		}
+		c.paused.Store(false)
+		c.runPosted()
+	}
+	c.noteMemory()
+}
+
+// noteMemory tells a client that was blocked when it no longer is.
+func (c *conn) noteMemory() {
+	if c.blocked && c.state == running && !c.srv.broker.Memory().Held() {
+		c.blocked = false
+		if c.client.blocked {
+			c.tell(&wire.ConnectionUnblocked{})
+		}
+	}
+}
+
+// tell sends a method that nobody asked for.
+func (c *conn) tell(m wire.Method) {
+	c.out.Lock()
+	if !c.underOut.closed {
+		c.out.B = wire.AppendMethod(c.out.B, 0, m)
+	}
+	c.out.Unlock()
+	c.out.Flush()
+}

@@ -1,0 +1,154 @@
+package amqp
+
+import (
+	"leveret/adapters/amqp/wire"
+	"leveret/core"
+)
+
+func init() { core.RegisterForm(core.FormAMQP091, propertyCodec{}) }
+
+// propertyCodec translates property flags and list, as they travel behind the
+// body size of a content header, into core's properties and back.
+type propertyCodec struct{}
+
+// DecodeProperties fails for bytes that wire.ScanProperties refuses.
+func (propertyCodec) DecodeProperties(b []byte) (*core.Properties, error) {
+	w, err := wire.ParseProperties(b)
+	if err != nil {
+		return nil, err
+	}
+	p := &core.Properties{
+		ContentType:        w.ContentType,
+		ContentEncoding:    w.ContentEncoding,
+		Headers:            tableFromWire(w.Headers),
+		DeliveryMode:       w.DeliveryMode,
+		ContentTypeSet:     w.Flags&wire.FlagContentType != 0,
+		ContentEncodingSet: w.Flags&wire.FlagContentEncoding != 0,
+		HeadersSet:         w.Flags&wire.FlagHeaders != 0,
+	}
+	text := func(flag uint16, s string) *string {
+		if w.Flags&flag == 0 {
+			return nil
+		}
+		return &s
+	}
+	p.CorrelationID = text(wire.FlagCorrelationID, w.CorrelationID)
+	p.ReplyTo = text(wire.FlagReplyTo, w.ReplyTo)
+	p.Expiration = text(wire.FlagExpiration, w.Expiration)
+	p.MessageID = text(wire.FlagMessageID, w.MessageID)
+	p.Type = text(wire.FlagType, w.Type)
+	p.UserID = text(wire.FlagUserID, w.UserID)
+	p.AppID = text(wire.FlagAppID, w.AppID)
+	p.ClusterID = text(wire.FlagClusterID, w.ClusterID)
+	if w.Flags&wire.FlagPriority != 0 {
+		p.Priority = &w.Priority
+	}
+	if w.Flags&wire.FlagTimestamp != 0 {
+		t := core.Timestamp(w.Timestamp)
+		p.Timestamp = &t
+	}
+	return p, nil
+}
+
+// AppendProperties cuts strings to the 255 bytes that AMQP has room for.
+func (propertyCodec) AppendProperties(dst []byte, p *core.Properties) []byte {
+	w := wire.Properties{
+		ContentType:     p.ContentType,
+		ContentEncoding: p.ContentEncoding,
+		Headers:         tableToWire(p.Headers),
+		DeliveryMode:    p.DeliveryMode,
+	}
+	set := func(is bool, flag uint16) {
+		if is {
+			w.Flags |= flag
+		}
+	}
+	text := func(flag uint16, s *string) string {
+		if s == nil {
+			return ""
+		}
+		w.Flags |= flag
+		return *s
+	}
+	set(p.ContentTypeSet, wire.FlagContentType)
+	set(p.ContentEncodingSet, wire.FlagContentEncoding)
+	set(p.HeadersSet, wire.FlagHeaders)
+	w.CorrelationID = text(wire.FlagCorrelationID, p.CorrelationID)
+	w.ReplyTo = text(wire.FlagReplyTo, p.ReplyTo)
+	w.Expiration = text(wire.FlagExpiration, p.Expiration)
+	w.MessageID = text(wire.FlagMessageID, p.MessageID)
+	w.Type = text(wire.FlagType, p.Type)
+	w.UserID = text(wire.FlagUserID, p.UserID)
+	w.AppID = text(wire.FlagAppID, p.AppID)
+	w.ClusterID = text(wire.FlagClusterID, p.ClusterID)
+	if p.Priority != nil {
+		w.Flags |= wire.FlagPriority
+		w.Priority = *p.Priority
+	}
+	if p.Timestamp != nil {
+		w.Flags |= wire.FlagTimestamp
+		w.Timestamp = wire.Timestamp(*p.Timestamp)
+	}
+	return wire.AppendProperties(dst, &w)
+}
+
+// tableFromWire turns a table of the codec into one of core's. The values are
+// of the same types but for tables, decimals and timestamps.
+func tableFromWire(t wire.Table) core.Table {
+	if t == nil {
+		return nil
+	}
+	out := make(core.Table, len(t))
+	for i, f := range t {
+		out[i] = core.Field{Name: f.Name, Value: valueFromWire(f.Value)}
+	}
+	return out
+}
+
+func valueFromWire(v any) any {
+	switch v := v.(type) {
+	case wire.Table:
+		return tableFromWire(v)
+	case wire.Decimal:
+		return core.Decimal(v)
+	case wire.Timestamp:
+		return core.Timestamp(v)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = valueFromWire(v[i])
+		}
+		return out
+	}
+	return v
+}
+
+// tableToWire is the inverse of tableFromWire.
+func tableToWire(t core.Table) wire.Table {
+	if t == nil {
+		return nil
+	}
+	out := make(wire.Table, len(t))
+	for i, f := range t {
+		out[i] = wire.Field{Name: f.Name, Value: valueToWire(f.Value)}
+	}
+	return out
+}
+
+func valueToWire(v any) any {
+	switch v := v.(type) {
+	case core.Table:
+		return tableToWire(v)
+	case core.Decimal:
+		return wire.Decimal(v)
+	case core.Timestamp:
+		return wire.Timestamp(v)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = valueToWire(v[i])
+		}
+		return out
+	}
+	return v
+}
