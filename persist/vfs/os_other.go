@@ -1,0 +1,9 @@
+//go:build !linux
+
+package vfs
+
+import "os"
+
+func fdatasync(f *os.File) error { return f.Sync() }
+
+func fallocate(*os.File, int64, int64) (done bool, err error) { return false, nil }
