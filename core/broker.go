@@ -58,7 +58,8 @@ type Broker struct {
 	sessionIDs atomic.Uint64
 	closing    atomic.Bool
 
-	applying sync.Mutex // Held by apply.
+	tasks    sync.WaitGroup // What spawn started.
+	applying sync.Mutex     // Held by apply.
 	// changing is held by changes to users, permissions and virtual hosts
 	// while they look and commit. It comes before every other lock.
 	changing sync.Mutex
@@ -150,14 +151,43 @@ func (b *Broker) makeDefaults(o *Options) error {
 func (b *Broker) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { b.memory.run(ctx.Done()) })
+	wg.Go(func() { b.trim(ctx) })
 	b.wheel.Run(ctx, b.now)
 	wg.Wait()
 	return nil
 }
 
-// Advance fires what is due by nowMS. It is for those who keep the clock
-// themselves instead of calling Run.
-func (b *Broker) Advance(nowMS int64) { b.wheel.Advance(nowMS) }
+// Advance fires what is due by nowMS and waits until that has had its effect.
+// It is for those who keep the clock themselves instead of calling Run.
+func (b *Broker) Advance(nowMS int64) {
+	b.wheel.Advance(nowMS)
+	b.tasks.Wait()
+}
+
+// spawn runs f beside its caller, which may not block. Close waits for it.
+func (b *Broker) spawn(f func()) { b.tasks.Go(f) }
+
+// trimEvery is how often queues that have gone quiet give back what they keep
+// for their next message.
+const trimEvery = 15 * time.Second
+
+// trim has quiet queues give back memory until ctx ends.
+func (b *Broker) trim(ctx context.Context) {
+	tick := time.NewTicker(trimEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, v := range b.vhosts.Load().All() {
+			for q := range v.Queues() {
+				q.trim()
+			}
+		}
+	}
+}
 
 // Close writes what is still to be written and closes the stores. Sessions are
 // the adapters' to end before. Closing twice is harmless.
@@ -165,6 +195,7 @@ func (b *Broker) Close() error {
 	if b.closing.Swap(true) {
 		return nil
 	}
+	b.tasks.Wait()
 	return errors.Join(b.log.Close(), b.definitions.Close())
 }
 

@@ -306,7 +306,7 @@ func (q *classic) discardAllLocked() {
 		discard(q.broker, &old, &rest)
 		return
 	}
-	go discard(q.broker, &old, &rest) // Ends when all entries are walked.
+	q.broker.spawn(func() { discard(q.broker, &old, &rest) })
 }
 
 // discard releases the messages of a level that no queue has any more, with
@@ -369,8 +369,7 @@ func (q *classic) infoLocked() QueueInfo {
 	}
 }
 
-// trim gives back what a queue that has gone quiet keeps for its next message.
-// The broker calls it now and then.
+// trim gives back what a quiet queue keeps for its next message.
 func (q *classic) trim() {
 	q.mu.Lock()
 	if q.mu.level.head == nil {

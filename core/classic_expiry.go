@@ -181,8 +181,7 @@ func (q *classic) expireIdle(now int64) {
 		q.broker.wheel.Schedule(&q.idleTimer, due)
 	default:
 		// A definition's delete may wait for a disk, which the wheel must not.
-		// Ends when the queue is deleted.
-		go func() {
+		q.broker.spawn(func() {
 			var t Touched
 			q.vhost.deleteQueueIf(q, func(i QueueInfo) error {
 				if i.Consumers != 0 || q.lastUse.Load()+q.opts.ExpiresMS > q.broker.now() {
@@ -192,6 +191,6 @@ func (q *classic) expireIdle(now int64) {
 				return nil
 			}, "expired", &t)
 			t.Flush()
-		}()
+		})
 	}
 }

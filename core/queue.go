@@ -79,6 +79,8 @@ type Queue interface {
 	dropConsumers(reason string, t *Touched)
 	// touch restarts the clock of x-expires.
 	touch()
+	// trim gives back what a quiet queue keeps for its next message.
+	trim()
 }
 
 // QueueInfo is a queue's state at one moment. Byte counts are bodies only.

@@ -1,0 +1,483 @@
+package core_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+
+	"leveret/core"
+)
+
+// The model is a slow, obvious broker: each queue a list of entries. It does
+// not predict which consumer gets a message, but checks each delivery as it
+// happens: it must be the first ready entry, not expired, to a consumer that
+// has credit, with the right flag; and after every step nothing may be left
+// waiting that some consumer has credit for.
+
+type modelEntry struct {
+	n           int // Ascending in each queue.
+	body        string
+	expires     int64
+	out         *modelConsumer
+	got         bool // Held by a get.
+	redelivered bool
+}
+
+type modelQueue struct {
+	name      string
+	ttl       int64
+	entries   []*modelEntry // In order; those that ended are removed.
+	consumers []*modelConsumer
+	delivered int // The highest entry that this step delivered.
+}
+
+type modelConsumer struct {
+	m        *model
+	q        *modelQueue
+	c        *core.Consumer
+	noAck    bool
+	prefetch int
+	room     int
+	waiter   *core.Waiter
+	held     []modelHeld
+	gone     bool
+}
+
+type modelHeld struct {
+	e   *modelEntry
+	h   *core.Holder
+	seq core.Seq
+}
+
+type model struct {
+	t         *testing.T
+	seed      uint64
+	rng       *rand.Rand
+	now       int64
+	b         *core.Broker
+	s         *core.Session
+	p         *core.Publisher
+	queues    []*modelQueue
+	consumers []*modelConsumer
+	got       []modelHeld
+	next      int
+	done      map[uint64]bool
+	number    uint64
+	log       []string
+	unordered bool // This step requeued twice: a later delivery may stand before an earlier return.
+}
+
+func (m *model) failf(format string, args ...any) {
+	m.t.Helper()
+	from := max(0, len(m.log)-40)
+	for _, l := range m.log[from:] {
+		m.t.Log(l)
+	}
+	m.t.Fatalf("seed %d: %s", m.seed, fmt.Sprintf(format, args...))
+}
+
+func (m *model) note(format string, args ...any) {
+	m.log = append(m.log, fmt.Sprintf(format, args...))
+}
+
+func (m *model) Completed(first, last uint64, k core.Kind) {
+	for n := first; n <= last; n++ {
+		if m.done[n] {
+			m.failf("publish %d completed twice", n)
+		}
+		m.done[n] = true
+		if k != core.OK {
+			m.failf("publish %d refused: %v", n, k)
+		}
+	}
+}
+
+func (c *modelConsumer) Room(w *core.Waiter) bool {
+	if c.room <= 0 {
+		c.waiter = w
+		return false
+	}
+	return true
+}
+
+func (c *modelConsumer) Flush() {}
+
+func (c *modelConsumer) Deliver(cc *core.Consumer, ds []core.Delivery) bool {
+	m := c.m
+	for _, d := range ds {
+		body := string(d.Message.Body)
+		m.note("  %s <- %s redelivered=%v", c.q.name, body, d.Redelivered)
+		e := c.q.find(body)
+		switch {
+		case c.gone:
+			m.failf("%s delivered to a cancelled consumer", body)
+		case e == nil:
+			m.failf("%s delivered, which the model does not have", body)
+		case e.out != nil || e.got:
+			m.failf("%s delivered while it is out", body)
+		case e.redelivered != d.Redelivered:
+			m.failf("%s redelivered=%v, want %v", body, d.Redelivered, e.redelivered)
+		case e.expires != 0 && e.expires <= m.now:
+			m.failf("%s delivered after its time", body)
+		case !c.noAck && c.prefetch > 0 && len(c.held) >= c.prefetch:
+			m.failf("%s delivered beyond the prefetch of %d", body, c.prefetch)
+		}
+		c.room--
+		c.q.delivered = max(c.q.delivered, e.n)
+		if c.noAck {
+			c.q.remove(e)
+			continue
+		}
+		e.out = c
+		c.held = append(c.held, modelHeld{e, &cc.Holder, d.Seq})
+	}
+	return false
+}
+
+func (q *modelQueue) find(body string) *modelEntry {
+	for _, e := range q.entries {
+		if e.body == body {
+			return e
+		}
+	}
+	return nil
+}
+
+func (q *modelQueue) remove(e *modelEntry) {
+	q.entries = slices.DeleteFunc(q.entries, func(o *modelEntry) bool { return o == e })
+}
+
+func (q *modelQueue) ready() (es []*modelEntry) {
+	for _, e := range q.entries {
+		if e.out == nil && !e.got {
+			es = append(es, e)
+		}
+	}
+	return es
+}
+
+// expire ends what is due in the model.
+func (m *model) expire() {
+	for _, q := range m.queues {
+		q.entries = slices.DeleteFunc(q.entries, func(e *modelEntry) bool {
+			return e.out == nil && !e.got && e.expires != 0 && e.expires <= m.now
+		})
+	}
+}
+
+func (m *model) check() {
+	m.expire()
+	for _, q := range m.queues {
+		cq, ok := m.s.VHost().Queue(q.name)
+		if !ok {
+			m.failf("queue %s is gone", q.name)
+		}
+		i := cq.Info()
+		ready := q.ready()
+		if i.Ready != len(ready) || i.Ready+i.Unacked != len(q.entries) {
+			m.failf("%s: ready %d unacked %d, want %d and %d", q.name, i.Ready, i.Unacked, len(ready), len(q.entries)-len(ready))
+		}
+		if len(ready) == 0 {
+			continue
+		}
+		if ready[0].n < q.delivered && !m.unordered {
+			m.failf("%s: entry %d delivered before %d", q.name, q.delivered, ready[0].n)
+		}
+		for _, c := range q.consumers {
+			if c.room > 0 && (c.noAck || c.prefetch == 0 || len(c.held) < c.prefetch) {
+				m.failf("%s: %d ready and a consumer with credit", q.name, len(ready))
+			}
+		}
+	}
+	for n := uint64(1); n <= m.number; n++ {
+		if !m.done[n] {
+			m.failf("publish %d not completed", n)
+		}
+	}
+}
+
+// settle settles a random selection of what is held.
+func (m *model) settle(held *[]modelHeld, op core.Settlement) {
+	if len(*held) == 0 {
+		return
+	}
+	n := 1 + m.rng.IntN(len(*held))
+	at := m.rng.IntN(len(*held) - n + 1)
+	some := slices.Clone((*held)[at : at+n])
+	*held = slices.Delete(*held, at, at+n)
+	var t core.Touched
+	for len(some) > 0 {
+		h := some[0].h
+		var seqs []core.Seq
+		k := 0
+		for ; k < len(some) && some[k].h == h; k++ {
+			e := some[k].e
+			seqs = append(seqs, some[k].seq)
+			q := m.queueOf(e)
+			e.out, e.got = nil, false
+			switch {
+			case op != core.Requeue, e.expires != 0 && e.expires <= m.now:
+				q.remove(e)
+			default:
+				e.redelivered = true
+			}
+		}
+		some = some[k:]
+		h.Settle(op, seqs, &t)
+		m.unordered = m.unordered || len(some) > 0 && op == core.Requeue
+	}
+	t.Flush()
+}
+
+func (m *model) queueOf(e *modelEntry) *modelQueue {
+	for _, q := range m.queues {
+		if slices.Contains(q.entries, e) {
+			return q
+		}
+	}
+	m.failf("entry %s is in no queue", e.body)
+	return nil
+}
+
+func (m *model) step() {
+	m.unordered = false
+	for _, q := range m.queues {
+		q.delivered = 0
+	}
+	q := m.queues[m.rng.IntN(len(m.queues))]
+	var c *modelConsumer
+	if len(m.consumers) > 0 {
+		c = m.consumers[m.rng.IntN(len(m.consumers))]
+	}
+	switch k := m.rng.IntN(100); {
+	case k < 35:
+		m.publish(q)
+	case k < 60 && c != nil:
+		op := []core.Settlement{core.Ack, core.Ack, core.Requeue, core.Discard}[m.rng.IntN(4)]
+		m.note("settle %v on %s", op, c.q.name)
+		m.settle(&c.held, op)
+	case k < 70 && c != nil:
+		c.room = m.rng.IntN(12)
+		m.note("room %d on %s", c.room, c.q.name)
+		if w := c.waiter; w != nil && c.room > 0 {
+			c.waiter = nil
+			w.Wake()
+		}
+	case k < 76 && len(m.consumers) < 8:
+		m.consume(q)
+	case k < 79 && c != nil:
+		m.cancel(c)
+	case k < 86:
+		m.get(q)
+	case k < 90:
+		m.note("settle what was got")
+		m.settle(&m.got, core.Settlement(m.rng.IntN(3)))
+	case k < 97:
+		d := int64(m.rng.IntN(40))
+		m.note("advance %d", d)
+		m.now += d
+		m.b.Advance(m.now)
+	case k < 98:
+		m.note("purge %s", q.name)
+		if _, err := m.s.PurgeQueue(q.name); err != nil {
+			m.failf("purge: %v", err)
+		}
+		q.entries = slices.DeleteFunc(q.entries, func(e *modelEntry) bool { return e.out == nil && !e.got })
+	case c != nil:
+		n := m.rng.IntN(6)
+		m.note("prefetch %d on %s", n, c.q.name)
+		c.prefetch = n
+		var t core.Touched
+		c.c.SetPrefetch(n, &t)
+		t.Flush()
+	}
+}
+
+func (m *model) publish(q *modelQueue) {
+	n := 1 + m.rng.IntN(20)
+	to := []*modelQueue{q}
+	exchange := ""
+	if m.rng.IntN(3) == 0 {
+		exchange, to = "amq.fanout", m.queues
+	}
+	target, err := m.p.Target(exchange)
+	if err != nil {
+		m.failf("target: %v", err)
+	}
+	batch := make([]core.Message, n)
+	var atOnce []*modelEntry
+	for i := range batch {
+		msg := &batch[i]
+		msg.Reset()
+		m.next++
+		m.number++
+		body := strconv.Itoa(m.next)
+		if m.rng.IntN(20) == 0 {
+			body += string(make([]byte, m.rng.IntN(20000)))
+		}
+		msg.RoutingKey, msg.Body, msg.Number = q.name, []byte(body), m.number
+		msg.Persistent = m.rng.IntN(2) == 0
+		if m.rng.IntN(5) == 0 {
+			if msg.TTLMS = int64(m.rng.IntN(100)); msg.TTLMS == 1 {
+				msg.TTLMS = 0
+			}
+		}
+		if _, err := m.p.Route(target, msg); err != nil {
+			m.failf("route: %v", err)
+		}
+		for _, q := range to {
+			ttl := q.ttl
+			if msg.TTLMS >= 0 && (ttl < 0 || msg.TTLMS < ttl) {
+				ttl = msg.TTLMS
+			}
+			e := &modelEntry{n: m.next, body: body}
+			if ttl >= 0 {
+				e.expires = m.now + ttl
+				if ttl == 0 {
+					e.expires = m.now + 1 // A waiting consumer may have it now.
+					atOnce = append(atOnce, e)
+				}
+			}
+			q.entries = append(q.entries, e)
+		}
+	}
+	m.note("publish %q %s x%d", exchange, q.name, n)
+	var t core.Touched
+	m.p.Publish(batch, &t)
+	t.Flush()
+	for i := range batch { // What rests must not alias the batch.
+		clear(batch[i].Body)
+	}
+	for _, e := range atOnce {
+		e.expires = m.now
+	}
+	m.b.Advance(m.now)
+}
+
+func (m *model) consume(q *modelQueue) {
+	c := &modelConsumer{m: m, q: q, noAck: m.rng.IntN(4) == 0, prefetch: m.rng.IntN(6), room: m.rng.IntN(20)}
+	cc, err := m.s.Consume(core.ConsumeOptions{Queue: q.name, Tag: strconv.Itoa(m.next), NoAck: c.noAck, Prefetch: c.prefetch, Priority: m.rng.IntN(3), Outlet: c})
+	if err != nil {
+		m.failf("consume: %v", err)
+	}
+	m.note("consume %s noack=%v prefetch=%d room=%d", q.name, c.noAck, c.prefetch, c.room)
+	c.c = cc
+	m.consumers = append(m.consumers, c)
+	q.consumers = append(q.consumers, c)
+	var t core.Touched
+	cc.Start(&t)
+	t.Flush()
+}
+
+func (m *model) cancel(c *modelConsumer) {
+	m.note("cancel on %s", c.q.name)
+	var t core.Touched
+	c.c.Cancel(&t)
+	c.gone = true
+	t.Flush()
+	m.consumers = slices.DeleteFunc(m.consumers, func(o *modelConsumer) bool { return o == c })
+	c.q.consumers = slices.DeleteFunc(c.q.consumers, func(o *modelConsumer) bool { return o == c })
+	m.got = append(m.got, c.held...) // Settled later, like what was got.
+	for _, h := range c.held {
+		h.e.out, h.e.got = nil, true
+	}
+	c.held = nil
+}
+
+func (m *model) get(q *modelQueue) {
+	noAck := m.rng.IntN(2) == 0
+	m.note("get %s noack=%v", q.name, noAck)
+	m.expire()
+	ready := q.ready()
+	found, err := m.s.Get(q.name, noAck, func(h *core.Holder, d *core.Delivery, remaining int) {
+		body := string(d.Message.Body)
+		switch {
+		case len(ready) == 0 || ready[0].body != body:
+			m.failf("got %s, want the first ready of %d", body, len(ready))
+		case ready[0].redelivered != d.Redelivered:
+			m.failf("got %s redelivered=%v", body, d.Redelivered)
+		case remaining != len(ready)-1:
+			m.failf("remaining %d, want %d", remaining, len(ready)-1)
+		}
+		if noAck {
+			q.remove(ready[0])
+			return
+		}
+		ready[0].got = true
+		m.got = append(m.got, modelHeld{ready[0], h, d.Seq})
+	})
+	if err != nil || found != (len(ready) > 0) {
+		m.failf("get: %v, %v with %d ready", found, err, len(ready))
+	}
+}
+
+// TestModel runs random operations against the broker and the model. A
+// failure prints its seed; LEVERET_SEED runs that one alone.
+func TestModel(t *testing.T) {
+	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8}
+	for range 24 {
+		seeds = append(seeds, rand.Uint64())
+	}
+	if s := os.Getenv("LEVERET_SEED"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seeds = []uint64{n}
+	}
+	for _, seed := range seeds {
+		runModel(t, seed, 400)
+	}
+}
+
+func runModel(t *testing.T, seed uint64, steps int) {
+	m := &model{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, done: map[uint64]bool{}}
+	b, err := core.New(core.Options{Definitions: core.NewMemoryDefinitions(), Log: core.MemoryLog{}, Now: func() int64 { return m.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	m.b = b
+	user, _ := b.Auth().User("guest")
+	if m.s, err = b.OpenSession(core.SessionOptions{VHost: "/", User: user, Loopback: true}); err != nil {
+		t.Fatal(err)
+	}
+	m.p = m.s.NewPublisher(m)
+	for i, ttl := range []int64{-1, 50, -1} {
+		q := &modelQueue{name: fmt.Sprintf("q%d", i), ttl: ttl}
+		args := core.Table{}
+		if ttl >= 0 {
+			args = args.With("x-message-ttl", ttl)
+		}
+		if _, err := m.s.DeclareQueue(core.QueueDeclare{Name: q.name, Durable: i != 2, Arguments: args}); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.s.Bind(core.Binding{Source: "amq.fanout", Destination: q.name}); err != nil {
+			t.Fatal(err)
+		}
+		m.queues = append(m.queues, q)
+	}
+	for range steps {
+		m.step()
+		m.check()
+	}
+	// Everything settled and purged, the account must be empty.
+	for _, c := range slices.Clone(m.consumers) {
+		m.cancel(c)
+	}
+	for len(m.got) > 0 {
+		m.settle(&m.got, core.Ack)
+	}
+	for _, q := range m.queues {
+		if _, err := m.s.DeleteQueue(q.name, false, false); err != nil {
+			m.failf("delete: %v", err)
+		}
+	}
+	b.Advance(m.now) // Waits for what gives memory back.
+	if n := b.Memory().Live(); n != 0 {
+		m.failf("%d bytes still on the account with every queue gone", n)
+	}
+}
