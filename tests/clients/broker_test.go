@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -124,16 +123,14 @@ type leveret struct {
 // startLeveret starts a broker on free ports and returns once they accept.
 // This is the only place that knows the command line of leveret.
 func startLeveret(binary, logPath string) (*leveret, error) {
-	ports, err := freePorts(2)
+	addrs, err := freeAddrs(2)
 	if err != nil {
 		return nil, err
 	}
-	return startLeveretOn(binary, logPath, ports[0], ports[1])
+	return startLeveretOn(binary, logPath, addrs[0], addrs[1])
 }
 
-func startLeveretOn(binary, logPath string, amqpPort, httpPort int) (*leveret, error) {
-	amqpAddr := net.JoinHostPort("127.0.0.1", strconv.Itoa(amqpPort))
-	httpAddr := net.JoinHostPort("127.0.0.1", strconv.Itoa(httpPort))
+func startLeveretOn(binary, logPath, amqpAddr, httpAddr string) (*leveret, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -228,18 +225,18 @@ func (b *leveret) logTail(sizeMax int) []byte {
 	return log[max(0, len(log)-sizeMax):]
 }
 
-// freePorts returns n TCP ports that were free a moment ago.
-func freePorts(n int) ([]int, error) {
-	var ports []int
+// freeAddrs returns n loopback addresses whose ports were free a moment ago.
+func freeAddrs(n int) ([]string, error) {
+	var addrs []string
 	for range n {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
 		defer ln.Close()
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
+		addrs = append(addrs, ln.Addr().String())
 	}
-	return ports, nil
+	return addrs, nil
 }
 
 // repository is the root of the source tree; tests run in their own folder.
