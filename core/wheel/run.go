@@ -7,7 +7,7 @@ import (
 
 // sleepMax bounds how long Run sleeps at a time, in case the caller's clock and
 // the machine's drift apart or one is set.
-const sleepMax = time.Minute
+const sleepMax = time.Hour
 
 // Run advances w to now() whenever a timer is due, until ctx ends. It sleeps in
 // between, and a timer set for an earlier time wakes it. The clock's unit is the
