@@ -3,10 +3,10 @@ package amqp
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	"leveret/adapters/amqp/wire"
+	"leveret/adapters/internal/netx"
 	"leveret/core"
 	"leveret/core/auth"
 )
@@ -180,7 +180,7 @@ func (c *conn) startOk(m *wire.ConnectionStartOk) error {
 	if err != nil {
 		return err
 	}
-	user, err := c.srv.broker.Authenticate(name, password, c.loopback())
+	user, err := c.srv.broker.Authenticate(name, password, netx.IsLoopback(c.nc.RemoteAddr()))
 	if err != nil || password == "" {
 		return c.loginFailed(name)
 	}
@@ -226,12 +226,6 @@ func text(v any) string {
 		return string(v)
 	}
 	return ""
-}
-
-// loopback reports whether the client is on this machine.
-func (c *conn) loopback() bool {
-	a, ok := c.nc.RemoteAddr().(*net.TCPAddr)
-	return !ok || a.IP.IsLoopback()
 }
 
 // loginFailed says so to a client that can take it, and keeps it waiting.
@@ -280,7 +274,7 @@ func (c *conn) tuneOk(m *wire.ConnectionTuneOk) error {
 
 // open enters the virtual host.
 func (c *conn) open(m *wire.ConnectionOpen) error {
-	s, err := c.srv.broker.OpenSession(core.SessionOptions{VHost: m.VirtualHost, User: c.authenticated, Loopback: c.loopback()})
+	s, err := c.srv.broker.OpenSession(core.SessionOptions{VHost: m.VirtualHost, User: c.authenticated, Loopback: netx.IsLoopback(c.nc.RemoteAddr())})
 	if err != nil {
 		return exceptionOf(err, wire.IDConnectionOpen)
 	}
