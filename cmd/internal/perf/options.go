@@ -16,7 +16,7 @@ type AMQPCmd struct {
 	Queue     string   `default:"leveret-perf" help:"Name of the queue, or prefix of the queues' names."`
 	Args      []string `placeholder:"KEY=VALUE" help:"Queue arguments, such as x-max-length=1000,x-queue-type=quorum; integers and booleans are typed, string:5 forces a string."`
 	Durable   bool     `help:"Declare durable queues and exchanges."`
-	Delete    bool     `default:"true" negatable:"" help:"Delete queues and exchanges at the end."`
+	Delete    bool     `default:"true" negatable:"" help:"Delete queues and exchanges at the end, unless others publish (--producers 0)."`
 
 	Size       int     `default:"128" help:"Bytes of body. Below 16 there is no room for sequence number and time: no verification, no latencies."`
 	Persistent bool    `help:"Publish with delivery mode 2."`
@@ -202,6 +202,9 @@ func (o *options) completeRun() error {
 		return errors.New("--rate, --confirm and --fill-then-drain need a producer")
 	case o.fillThenDrain && (o.consumers == 0 || o.warmup > 0 || o.duration > 0):
 		return errors.New("--fill-then-drain needs consumers and takes --count, not --duration or --warmup")
+	}
+	if o.producers == 0 {
+		o.delete = false
 	}
 	if o.fillThenDrain && o.count == 0 {
 		o.count = 1_000_000

@@ -165,10 +165,10 @@ func (rep *Report) conclude(r *runner) {
 	rep.ConfirmLatency = latencyOf(&confirm)
 	_, blocked, reason := r.blocked.read()
 	rep.BlockedSeconds, rep.BlockedReason = blocked.Seconds(), reason
-	rep.Interrupted = r.interrupted
+	rep.Interrupted = r.interrupted.Load()
 
 	v.Checked = r.opt.stamped() && r.opt.consumers > 0
-	v.Complete = v.Checked && r.opt.producers > 0 && !r.interrupted
+	v.Complete = v.Checked && r.opt.producers > 0 && !r.interrupted.Load()
 	v.Expected = r.expected()
 	for q := range r.ledgers {
 		v.Received += r.ledgers[q].distinct()
@@ -179,7 +179,7 @@ func (rep *Report) conclude(r *runner) {
 	v.Duplicates, v.OutOfOrder, v.Redelivered = found.duplicates, found.misordered, found.redelivered
 	v.Foreign, v.WrongSize = found.foreign, found.missized
 	unconfirmed := v.Unconfirmed
-	if r.interrupted {
+	if r.interrupted.Load() {
 		unconfirmed = 0
 	}
 	v.OK = v.Lost+v.Duplicates+v.OutOfOrder+v.Foreign+v.WrongSize+unconfirmed == 0
@@ -235,8 +235,9 @@ func (r *runner) intervalLine() {
 	}
 	if len(r.consumers) > 0 {
 		fmt.Fprintf(&b, "  out %12s", rate(now.received-last.received))
-		if due := now.sent * uint64(r.topo.fanout); due >= now.received && len(r.producers) > 0 {
-			fmt.Fprintf(&b, "  on the way %9s", thousands(due-now.received))
+		if len(r.producers) > 0 {
+			due := now.sent * uint64(r.topo.fanout)
+			fmt.Fprintf(&b, "  on the way %9s", thousands(due-min(due, now.received)))
 		}
 	}
 	if now.nacked > last.nacked {
@@ -325,10 +326,13 @@ func (v *Verification) writeText(w io.Writer) {
 	if v.Nacked+v.Unconfirmed > 0 {
 		fmt.Fprintf(w, ", %d nacked, %d unconfirmed", v.Nacked, v.Unconfirmed)
 	}
-	if v.OK {
-		fmt.Fprintln(w, ": OK")
-	} else {
+	switch {
+	case !v.OK:
 		fmt.Fprintln(w, ": FAILED")
+	case v.Checked:
+		fmt.Fprintln(w, ": OK")
+	default:
+		fmt.Fprintln(w)
 	}
 }
 

@@ -42,7 +42,7 @@ type runner struct {
 	failed      chan error // The first error of a producer or consumer.
 	publishing  sync.WaitGroup
 	consuming   sync.WaitGroup
-	interrupted bool
+	interrupted atomic.Bool
 
 	started  time.Time
 	interval snapshot // At the last interval line.
@@ -103,6 +103,10 @@ func (r *runner) load(ctx context.Context) (rep *Report, err error) {
 	} else {
 		err = r.steady(ctx, rep)
 	}
+	if err != nil {
+		r.stop.Store(true)
+		r.abort()
+	}
 	if finishErr := r.finish(rep); err == nil {
 		err = finishErr
 	}
@@ -114,17 +118,17 @@ func (r *runner) dial(ctx context.Context, name string, spill bool) (*conn, erro
 }
 
 func (r *runner) openProducers(ctx context.Context) error {
-	r.producers = make([]*producer, r.opt.producers)
+	producers := make([]*producer, r.opt.producers)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dialersMax)
-	for i := range r.producers {
+	for i := range producers {
 		g.Go(func() error {
 			c, err := r.dial(ctx, fmt.Sprintf("producer %d", i), false)
 			if err != nil {
 				return err
 			}
 			p := newProducer(i, c, r.opt, r.topo, r.runID, r.clock)
-			r.producers[i] = p
+			producers[i] = p
 			p.stop, p.measured = &r.stop, &r.measured
 			p.limit = math.MaxUint64
 			if n := uint64(r.opt.count); n > 0 {
@@ -140,7 +144,13 @@ func (r *runner) openProducers(ctx context.Context) error {
 			return nil
 		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	for _, p := range producers {
+		if p != nil {
+			r.producers = append(r.producers, p)
+		}
+	}
+	return err
 }
 
 // startProducers begins publishing; the channel returned is closed when all
@@ -164,24 +174,30 @@ func (r *runner) startProducers() <-chan struct{} {
 // startConsumers opens the consumers and returns when the broker has confirmed
 // all subscriptions.
 func (r *runner) startConsumers(ctx context.Context) error {
-	r.consumers = make([]*consumer, r.opt.consumers)
+	consumers := make([]*consumer, r.opt.consumers)
 	for q := range r.ledgers {
-		r.ledgers[q].shared = len(r.consumers) > len(r.ledgers)
+		r.ledgers[q].shared = len(consumers) > len(r.ledgers)
 		r.ledgers[q].adopt = r.opt.producers == 0
 	}
 	g, dialCtx := errgroup.WithContext(ctx)
 	g.SetLimit(dialersMax)
-	for i := range r.consumers {
+	for i := range consumers {
 		g.Go(func() error {
 			c, err := r.dial(dialCtx, fmt.Sprintf("consumer %d", i), true)
 			if err != nil {
 				return err
 			}
-			r.consumers[i] = r.newConsumer(i, c)
+			consumers[i] = r.newConsumer(i, c)
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	for _, c := range consumers {
+		if c != nil {
+			r.consumers = append(r.consumers, c)
+		}
+	}
+	if err != nil {
 		return err
 	}
 
@@ -225,9 +241,10 @@ func (r *runner) newConsumer(id int, conn *conn) *consumer {
 	return c
 }
 
-// note keeps the first error of a producer or consumer for the runner.
+// note keeps the first error of a producer or consumer for the runner. After an
+// interrupt, connections that end in the middle of something are expected.
 func (r *runner) note(err error) {
-	if err != nil {
+	if err != nil && !r.interrupted.Load() {
 		select {
 		case r.failed <- err:
 		default:
@@ -283,6 +300,7 @@ func (r *runner) steady(ctx context.Context, rep *Report) error {
 	watch := r.newWatch()
 	defer watch.stop()
 	watch.strict = done != nil && r.opt.duration == 0
+	var err error
 	for over := false; !over; {
 		select {
 		case <-warm:
@@ -296,22 +314,25 @@ func (r *runner) steady(ctx context.Context, rep *Report) error {
 		case <-done:
 			over = true
 		case <-watch.poll.C:
-			if err := watch.look(); err != nil {
-				return err
-			}
+			err = watch.look()
+			over = err != nil
 			if n := uint64(r.opt.count); done == nil && n > 0 && r.snapshotReceived() >= n {
 				over = true
 			}
-		case err := <-r.failed:
-			return err
+		case err = <-r.failed:
+			over = true
 		case <-ctx.Done():
 			ctx = r.interrupt()
-			to = r.snapshot()
+			if to.at == 0 {
+				to = r.snapshot()
+			}
 			over = done == nil
 		}
 	}
 	published := r.snapshot()
-	err := r.drain(ctx)
+	if err == nil {
+		err = r.drain(ctx)
+	}
 	drained := r.snapshot()
 	if to.at != 0 {
 		rep.measure(r.opt, from, to, to)
@@ -336,16 +357,16 @@ func (r *runner) fillThenDrain(ctx context.Context, rep *Report) error {
 	watch := r.newWatch()
 	defer watch.stop()
 	watch.strict = true
+	var err error
 	for over := false; !over; {
 		select {
 		case <-done:
 			over = true
 		case <-watch.poll.C:
-			if err := watch.look(); err != nil {
-				return err
-			}
-		case err := <-r.failed:
-			return err
+			err = watch.look()
+			over = err != nil
+		case err = <-r.failed:
+			over = true
 		case <-ctx.Done():
 			ctx = r.interrupt()
 		}
@@ -353,12 +374,15 @@ func (r *runner) fillThenDrain(ctx context.Context, rep *Report) error {
 	filled := r.snapshot()
 	rep.Fill = phaseOf(r.opt, from, filled, filled.sent-from.sent)
 	rep.Fill.ResidentBytes = r.resident()
+	if err != nil || r.interrupted.Load() {
+		return err
+	}
 
 	from = r.snapshot()
 	if err := r.startConsumers(ctx); err != nil {
 		return err
 	}
-	err := r.drain(ctx)
+	err = r.drain(ctx)
 	drained := r.snapshot()
 	drained.at = max(r.lastDelivery(), from.at+1)
 	rep.Drain = phaseOf(r.opt, from, drained, drained.received)
@@ -372,7 +396,7 @@ func (r *runner) begin() {
 
 // interrupt stops publishing and returns a context for what is still to come.
 func (r *runner) interrupt() context.Context {
-	r.interrupted = true
+	r.interrupted.Store(true)
 	r.stop.Store(true)
 	deadline := time.Now().Add(interruptGrace)
 	for _, p := range r.producers {
@@ -420,7 +444,7 @@ func (r *runner) drain(ctx context.Context) error {
 		case err := <-r.failed:
 			return err
 		case <-ctx.Done():
-			if r.interrupted {
+			if r.interrupted.Load() {
 				return nil
 			}
 			ctx = r.interrupt()
@@ -498,6 +522,9 @@ func (r *runner) finish(rep *Report) error {
 	r.abort()
 	r.consuming.Wait()
 	r.publishing.Wait()
+	for _, c := range r.consumers {
+		c.conn.out.done.Wait()
+	}
 	rep.conclude(r)
 
 	var err error
@@ -517,13 +544,9 @@ func (r *runner) finish(rep *Report) error {
 // abort drops the connections of producers and consumers: their goroutines end.
 func (r *runner) abort() {
 	for _, p := range r.producers {
-		if p != nil {
-			p.conn.kill()
-		}
+		p.conn.kill()
 	}
 	for _, c := range r.consumers {
-		if c != nil {
-			c.conn.kill()
-		}
+		c.conn.kill()
 	}
 }
