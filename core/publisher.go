@@ -29,6 +29,7 @@ type Publisher struct {
 	spares  int      // How many of spare are in use.
 
 	gather gatherer
+	whole  [1]run // The runs of a batch that goes one way.
 	set    ChangeSet // Of the batch under way, nil while nothing is stored.
 }
 
@@ -150,9 +151,9 @@ func (p *Publisher) Publish(ms []Message, t *Touched) {
 		same = same && ms[i].Route == first
 	}
 	if same {
-		whole := [1]run{{0, int32(len(ms))}}
+		p.whole[0] = run{0, int32(len(ms))}
 		for _, q := range first.queues {
-			q.push(p, ms, whole[:], t)
+			q.push(p, ms, p.whole[:], t)
 		}
 		first.x.publishedIn.Add(uint64(len(ms)))
 		first.x.publishedOut.Add(uint64(len(ms) * len(first.queues)))
