@@ -90,7 +90,7 @@ func TestFlagsBeatEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(set.AMQPAddrs, []string{"127.0.0.1:1", "[::1]:2"}) || set.HTTPAddrs != nil || set.MemoryBytes != 2<<30 || set.LoopbackUsers != nil {
+	if !slices.Equal(set.AMQPAddrs, []string{"127.0.0.1:1", "[::1]:2"}) || set.HTTPAddrs != nil || set.MemoryBytes != 2<<30 || len(set.LoopbackUsers) != 0 {
 		t.Errorf("settings: %+v", set)
 	}
 }

@@ -17,8 +17,8 @@ import (
 type Serve struct {
 	DataDir string `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:":memory:" placeholder:"DIR" help:"Where the broker keeps what must survive a restart. This release keeps everything in memory: :memory: is the only value."`
 
-	AMQPAddr []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR,..." help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
-	HTTPAddr []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR,..." help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
+	AMQPAddr []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
+	HTTPAddr []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
 	Pprof    string   `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
 
 	NodeName string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
@@ -26,7 +26,7 @@ type Serve struct {
 	DefaultUser     string   `name:"default-user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
 	DefaultPass     string   `name:"default-pass" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
 	DefaultVHost    string   `name:"default-vhost" group:"users" env:"LEVERET_DEFAULT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host a new broker has. [/]"`
-	LoopbackUsers   []string `name:"loopback-users" group:"users" env:"LEVERET_LOOPBACK_USERS" default:"guest" placeholder:"NAME,..." help:"Users that may log in from this machine only; none for no such rule. [guest]"`
+	LoopbackUsers   []string `name:"loopback-users" group:"users" env:"LEVERET_LOOPBACK_USERS" default:"guest" placeholder:"NAME" help:"Users that may log in from this machine only; none for no such rule. [guest]"`
 	LoadDefinitions string   `name:"load-definitions" group:"users" env:"LEVERET_LOAD_DEFINITIONS" placeholder:"FILE" help:"Import this file as exported by RabbitMQ or leveret, at each start. The default user and virtual host are not made then."`
 
 	MemoryLimit      MemoryLimit   `name:"memory-limit" group:"limits" env:"LEVERET_MEMORY_LIMIT" default:"0.6" placeholder:"SIZE" help:"Messages may take this much memory before publishers have to wait: 2GiB, or 0.6 of the machine or container. [0.6]"`
@@ -46,11 +46,11 @@ type Settings struct {
 	HTTPAddrs     []string
 	PprofAddr     string // Empty serves none.
 	NodeName      string
-	LoopbackUsers []string
-	Definitions   []byte // The file to import at start; nil for none.
-	MachineBytes  int64  // Memory of machine or container; 0 if unknown.
-	MemoryBytes   int64  // What live messages may take.
-	GoMemoryBytes int64  // What the Go runtime is told to stay under.
+	LoopbackUsers []string // Not nil.
+	Definitions   []byte   // The file to import at start; nil for none.
+	MachineBytes  int64    // Memory of machine or container; 0 if unknown.
+	MemoryBytes   int64    // What live messages may take.
+	GoMemoryBytes int64    // What the Go runtime is told to stay under.
 }
 
 // Resolve checks s and works out what depends on the machine. Its errors name
@@ -100,6 +100,7 @@ func (s *Serve) Resolve() (*Settings, error) {
 		host, _, _ = strings.Cut(host, ".")
 		out.NodeName = "leveret@" + host
 	}
+	out.LoopbackUsers = []string{}
 	if !only(s.LoopbackUsers, "none") {
 		out.LoopbackUsers = s.LoopbackUsers
 	}
@@ -169,4 +170,13 @@ func address(flag, a string) (string, error) {
 		return "", fmt.Errorf("%s %q: the port is not a number between 0 and 65535", flag, a)
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// AMQPChannelMax is the channel maximum to offer: 0, no limit, is what the
+// protocol can number.
+func (s *Serve) AMQPChannelMax() uint16 {
+	if s.ChannelMax == 0 {
+		return 65535
+	}
+	return s.ChannelMax
 }

@@ -1,0 +1,170 @@
+package mgmt
+
+import (
+	"net"
+	"net/http"
+	"slices"
+
+	"leveret/adapters/internal/netx"
+	"leveret/core"
+	"leveret/core/auth"
+)
+
+// right is what a resource asks of a user, in ascending order: each tag has
+// the rights of those before it, but for policymaker, which monitoring lacks.
+type right int
+
+const (
+	noLogin       right = iota // Anyone, even without a name.
+	management                 // Any of the four tags.
+	inVHost                    // That, and a permission entry in the path's virtual host.
+	monitoring                 // The monitoring tag.
+	administrator              // The administrator tag.
+)
+
+// principal is who makes a request.
+type principal struct {
+	auth.User
+}
+
+func (p *principal) tagged(tags ...string) bool {
+	return slices.ContainsFunc(tags, p.HasTag)
+}
+
+func (p *principal) isAdministrator() bool { return p.HasTag(auth.TagAdministrator) }
+func (p *principal) isMonitor() bool       { return p.tagged(auth.TagMonitoring, auth.TagAdministrator) }
+func (p *principal) isManager() bool {
+	return p.tagged(auth.TagManagement, auth.TagPolicymaker, auth.TagMonitoring, auth.TagAdministrator)
+}
+
+// The challenge that makes browsers ask for a password.
+const challenge = `Basic realm="RabbitMQ Management"`
+
+// admit logs the client in and checks that it has the right need. If not, it
+// has answered and reports false.
+func (c *call) admit(need right) bool {
+	if need == noLogin {
+		return true
+	}
+	name, password, ok := c.r.BasicAuth()
+	if !ok {
+		c.w.Header().Set("Www-Authenticate", challenge)
+		c.w.WriteHeader(http.StatusUnauthorized)
+		return false
+	}
+	if err := c.login(name, password); err != nil {
+		c.fail(err)
+		return false
+	}
+	if err := c.authorise(need); err != nil {
+		c.fail(err)
+		return false
+	}
+	return true
+}
+
+// login finds out who the client is.
+func (c *call) login(name, password string) error {
+	u, err := c.s.broker.Authenticate(name, password, c.fromLoopback())
+	if err == nil {
+		c.user = principal{u}
+		return nil
+	}
+	if !c.fromLoopback() {
+		if _, err := c.s.broker.Authenticate(name, password, true); err == nil {
+			return notAuthorised("User can only log in via localhost")
+		}
+	}
+	c.w.Header().Set("Www-Authenticate", challenge)
+	return &failure{http.StatusUnauthorized, "not_authorized", "Login failed"}
+}
+
+// fromLoopback reports whether the client is on this machine.
+func (c *call) fromLoopback() bool {
+	addr, ok := c.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if ok && addr.Network() == "unix" {
+		return true
+	}
+	peer, err := net.ResolveTCPAddr("tcp", c.r.RemoteAddr)
+	return err == nil && netx.IsLoopback(peer)
+}
+
+// authorise checks the user's tags and, in a virtual host, access to it. What
+// a user may not see does not exist for it, but RabbitMQ calls both 401.
+func (c *call) authorise(need right) error {
+	if !c.user.isManager() {
+		return notAuthorised("Not management user")
+	}
+	switch need {
+	case monitoring:
+		if !c.user.isMonitor() {
+			return notAuthorised("Not monitor user")
+		}
+	case administrator:
+		if !c.user.isAdministrator() {
+			return notAuthorised("Not administrator user")
+		}
+	}
+	if vhost := c.param("vhost"); vhost != "" {
+		if !c.user.isAdministrator() && !c.mayEnter(vhost) {
+			return notAuthorised("User not authorised to access virtual host")
+		}
+		if _, ok := c.s.broker.VHost(vhost); !ok {
+			if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead || c.r.Method == http.MethodDelete {
+				return errNotFound
+			}
+			return errVHostNotFound
+		}
+	}
+	return nil
+}
+
+// mayEnter reports whether the user has a permission entry in vhost.
+func (c *call) mayEnter(vhost string) bool {
+	return c.s.broker.Auth().HasVHost(c.user.Name, vhost)
+}
+
+// vhost is the virtual host of the path, which authorise has found.
+func (c *call) vhost() *core.VHost {
+	v, ok := c.s.broker.VHost(c.param("vhost"))
+	if !ok {
+		return nil // Deleted a moment ago.
+	}
+	return v
+}
+
+// vhosts are those that a list is about: the path's, else the one of the
+// header x-vhost, else all that the user may see.
+func (c *call) vhosts() ([]*core.VHost, error) {
+	only := c.param("vhost")
+	if only == "" {
+		only = c.r.Header.Get("X-Vhost")
+	}
+	if only != "" {
+		v, ok := c.s.broker.VHost(only)
+		if !ok {
+			return nil, errNotFound
+		}
+		if !c.user.isMonitor() && !c.mayEnter(only) {
+			return nil, notAuthorised("User not authorised to access virtual host")
+		}
+		return []*core.VHost{v}, nil
+	}
+	all := c.s.broker.VHosts()
+	if c.user.isMonitor() {
+		return all, nil
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(v *core.VHost) bool { return !c.mayEnter(v.Name()) }), nil
+}
+
+// session opens a session in the path's virtual host that acts for the user,
+// with its AMQP permissions. The caller closes it.
+func (c *call) session() (*core.Session, error) {
+	s, err := c.s.broker.OpenSession(core.SessionOptions{
+		VHost: c.param("vhost"), User: c.user.User, Loopback: c.fromLoopback(), Internal: true,
+	})
+	if err != nil {
+		return nil, c.asFailure(err)
+	}
+	return s, nil
+}

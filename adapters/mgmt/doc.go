@@ -1,0 +1,19 @@
+// Package mgmt is the operators' way in: RabbitMQ's HTTP API, translated into
+// calls of core. It holds no state of the broker's; what it adds are rates,
+// worked out from two looks at core's counters.
+//
+//	request -> escape -> route -> method -> login -> right -> handler -> core
+//	             |         |        405      401      401        |
+//	             raw path  404                                  reply: JSON, core.Kind -> status
+//
+// A resource (one URL pattern) is a row in routes.go: who may use it and what
+// each method does. Handlers return errors; reply.go alone knows what those are
+// called on the wire. Lists go through list.go, which filters, sorts and pages
+// on keys first and builds JSON only for the rows that leave.
+//
+// Goroutines: net/http's, one for each connection, and the sampler of
+// Server.Run, which ends with its context. Locks: sampler.mu, a leaf.
+//
+// Read routes.go, then server.go, auth.go, reply.go, list.go; after that each
+// file is one kind of object.
+package mgmt

@@ -1,0 +1,110 @@
+package mgmt
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+)
+
+// healthy answers a check that holds whenever we can answer.
+func (c *call) healthy() error { return c.ok(object{"status": "ok"}) }
+
+// singleNode answers checks about other nodes: there are none to be lost.
+func (c *call) singleNode() error {
+	return c.ok(object{"status": "ok", "reason": "single node cluster"})
+}
+
+// failed answers a check that does not hold.
+func (c *call) failed(reason string, more object) error {
+	out := object{"status": "failed", "reason": reason}
+	for k, v := range more {
+		out[k] = v
+	}
+	c.json(http.StatusServiceUnavailable, out)
+	return nil
+}
+
+// aliveness has found the virtual host on its way here, which is what there is
+// to find out about one.
+func (c *call) aliveness() error { return c.healthy() }
+
+func (c *call) checkAlarms() error {
+	return c.alarms("There are alarms in effect in the cluster")
+}
+
+func (c *call) checkLocalAlarms() error {
+	return c.alarms("There are alarms in effect on the node")
+}
+
+func (c *call) alarms(reason string) error {
+	if !c.s.broker.Memory().Held() {
+		return c.healthy()
+	}
+	return c.failed(reason, object{"alarms": []object{{"node": c.s.node(), "resource": "memory"}}})
+}
+
+// checkReady fails while there is no listener that a client of a messaging
+// protocol could use.
+func (c *call) checkReady() error {
+	if slices.ContainsFunc(c.s.opts.Listeners, func(l Listener) bool { return l.Protocol != "http" }) {
+		return c.healthy()
+	}
+	return c.failed("no protocol listeners", nil)
+}
+
+func (c *call) checkPort() error {
+	port, err := strconv.Atoi(c.param("port"))
+	if err != nil {
+		return badRequest("Not a port number: " + c.param("port"))
+	}
+	ports := []int{}
+	for _, l := range c.s.opts.Listeners {
+		_, p := hostPort(l.Addr)
+		if p == port {
+			return c.ok(object{"status": "ok", "port": port})
+		}
+		ports = append(ports, p)
+	}
+	return c.failed("No active listener", object{"missing": port, "ports": ports})
+}
+
+// protocolAliases are other names for the protocols of listeners.
+var protocolAliases = map[string]string{
+	"amqp091": "amqp", "amqp0.9.1": "amqp", "amqps": "amqp/ssl", "https": "https", "web-mqtt": "http/web-mqtt", "web-stomp": "http/web-stomp",
+	"mqtts": "mqtt/ssl", "stomps": "stomp/ssl", "prometheus": "http/prometheus",
+}
+
+func (c *call) checkProtocol() error {
+	protocol := c.param("protocol")
+	if alias, ok := protocolAliases[protocol]; ok {
+		protocol = alias
+	}
+	protocols := []string{}
+	for _, l := range c.s.opts.Listeners {
+		if l.Protocol == protocol {
+			return c.ok(object{"status": "ok", "protocol": protocol})
+		}
+		if !slices.Contains(protocols, l.Protocol) {
+			protocols = append(protocols, l.Protocol)
+		}
+	}
+	return c.failed("No active listener", object{"missing": protocol, "protocols": protocols})
+}
+
+// checkCertificates finds none that expire: no listener has one.
+func (c *call) checkCertificates() error {
+	if n, err := strconv.Atoi(c.param("within")); err != nil || n < 0 {
+		return badRequest("Invalid expiration period")
+	}
+	switch c.param("unit") {
+	case "days", "weeks", "months", "years":
+		return c.healthy()
+	}
+	return badRequest("Time unit not recognised. Supported units: days, weeks, months, years.")
+}
+
+// getNothing lists what there is none of.
+func (c *call) getNothing() error { return c.list(nil) }
+
+// nothingToDo answers an act that one node has always done already.
+func (c *call) nothingToDo() error { return c.done(false) }

@@ -1,0 +1,133 @@
+package mgmt
+
+import (
+	"net"
+	"runtime"
+	"strconv"
+
+	"leveret/core"
+)
+
+func (c *call) getOverview() error {
+	vhosts, err := c.vhosts()
+	if err != nil {
+		return err
+	}
+	totals := map[string]int{"queues": 0, "exchanges": 0, "consumers": 0, "connections": 0, "channels": 0}
+	key, sum := rateKey{kind: ratedVHost}, make(values, len(ratedNames[ratedVHost]))
+	for _, v := range vhosts {
+		for q := range v.Queues() {
+			i := q.Info()
+			totals["queues"]++
+			totals["consumers"] += i.Consumers
+			sum.add(queueValues(&i))
+		}
+		for range v.Exchanges() {
+			totals["exchanges"]++
+		}
+		sum.add(c.s.rates.retired(v.Name()))
+		if len(vhosts) == 1 {
+			key.vhost = v.Name() // One virtual host has rates of its own; other parts have none.
+		}
+	}
+	registry := c.s.broker.Registry()
+	for kind, name := range map[string]string{rowConnection: "connections", rowChannel: "channels"} {
+		for r := range registry.Rows(kind) {
+			if c.maySee(r.Session) {
+				totals[name]++
+			}
+		}
+	}
+	queueTotals := object{}
+	c.s.rates.put(queueTotals, key, sum, levels, len(sum))
+	out := object{
+		"management_version": RabbitVersion, "rabbitmq_version": RabbitVersion,
+		"product_name": "Leveret", "product_version": c.s.opts.Version,
+		"erlang_version": runtime.Version(), "erlang_full_version": runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
+		"rates_mode": "basic", "sample_retention_policies": object{"global": []int{}, "basic": []int{}, "detailed": []int{}},
+		"exchange_types": exchangeTypes(), "cluster_name": c.s.clusterName(), "default_queue_type": string(core.QueueClassic),
+		"release_series_support_status": "supported", "disable_stats": false, "enable_queue_totals": false,
+		"cluster_tags": object{}, "node_tags": object{}, "statistics_db_event_queue": 0,
+		"queue_totals": queueTotals, "object_totals": totals, "node": c.s.node(),
+	}
+	if stats := c.s.rates.messageStats(key, sum); stats != nil {
+		out["message_stats"] = stats
+	} else {
+		out["message_stats"] = object{}
+	}
+	if c.user.isMonitor() {
+		out["listeners"], out["contexts"] = c.s.listeners(), c.s.contexts()
+	}
+	return c.one(out)
+}
+
+// exchangeTypes are the types of exchanges that can be declared.
+func exchangeTypes() []object {
+	out := []object{}
+	for _, name := range core.ExchangeTypes() {
+		out = append(out, object{"name": name, "description": "AMQP " + name + " exchange, as per the AMQP specification", "enabled": true})
+	}
+	return out
+}
+
+// hostPort takes an address apart.
+func hostPort(a net.Addr) (string, int) {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String(), 0
+	}
+	n, _ := strconv.Atoi(port)
+	return host, n
+}
+
+// listeners are the open ports.
+func (s *Server) listeners() []object {
+	out := []object{}
+	for _, l := range s.opts.Listeners {
+		host, port := hostPort(l.Addr)
+		out = append(out, object{"node": s.node(), "protocol": l.Protocol, "ip_address": host, "port": port, "socket_opts": object{"nodelay": true}})
+	}
+	return out
+}
+
+// contexts are the ports with something for browsers.
+func (s *Server) contexts() []object {
+	out := []object{}
+	for _, l := range s.opts.Listeners {
+		if l.Protocol != "http" {
+			continue
+		}
+		host, port := hostPort(l.Addr)
+		out = append(out, object{"node": s.node(), "description": "Management API", "path": "/", "ip": host, "port": strconv.Itoa(port)})
+	}
+	return out
+}
+
+// getVersion answers with a bare string, to everybody.
+func (c *call) getVersion() error { return c.ok(RabbitVersion) }
+
+// clusterName is the name shown for the broker.
+func (s *Server) clusterName() string {
+	if name := s.cluster.Load(); name != nil {
+		return *name
+	}
+	return s.node()
+}
+
+func (c *call) getClusterName() error { return c.ok(object{"name": c.s.clusterName()}) }
+
+func (c *call) putClusterName() error {
+	b, err := c.body()
+	if err != nil {
+		return err
+	}
+	if err := b.need("name"); err != nil {
+		return err
+	}
+	name, err := b.text("name")
+	if err != nil {
+		return err
+	}
+	c.s.cluster.Store(&name)
+	return c.done(false)
+}

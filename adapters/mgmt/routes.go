@@ -1,0 +1,223 @@
+package mgmt
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+)
+
+// handler answers one method of one resource.
+type handler func(c *call) error
+
+// methods are what a resource understands.
+type methods struct {
+	get, put, post, delete handler
+	// write is the right that everything but get needs; the resource's own if
+	// it is noLogin, the lowest.
+	write right
+}
+
+// resource is a URL pattern below /api with who may use it.
+type resource struct {
+	path string
+	need right
+	methods
+}
+
+// resources is the API. Patterns name path segments, decoded once, which
+// handlers read with call.param.
+func (s *Server) resources() []resource {
+	return []resource{
+		{"/overview", management, methods{get: (*call).getOverview}},
+		{"/whoami", management, methods{get: (*call).getWhoami}},
+		{"/version", noLogin, methods{get: (*call).getVersion}},
+		{"/auth", noLogin, methods{get: (*call).getAuth}},
+		{"/login", noLogin, methods{post: (*call).postLogin}},
+		{"/cluster-name", management, methods{get: (*call).getClusterName, put: (*call).putClusterName, write: administrator}},
+		{"/extensions", management, methods{get: (*call).getNothing}},
+		{"/nodes", monitoring, methods{get: (*call).getNodes}},
+		{"/nodes/{node}", monitoring, methods{get: (*call).getNode}},
+		{"/nodes/{node}/memory", monitoring, methods{get: (*call).getNodeMemory}},
+		{"/nodes/{node}/memory/relative", monitoring, methods{get: (*call).getNodeMemory}},
+		{"/feature-flags", management, methods{get: (*call).getNothing}},
+		{"/deprecated-features", management, methods{get: (*call).getNothing}},
+		{"/deprecated-features/used", management, methods{get: (*call).getNothing}},
+
+		{"/vhosts", management, methods{get: (*call).listVHosts}},
+		{"/vhosts/{name}", administrator, methods{get: (*call).getVHost, put: (*call).putVHost, delete: (*call).deleteVHost}},
+		{"/vhosts/{name}/permissions", administrator, methods{get: (*call).listVHostPermissions}},
+		{"/vhosts/{name}/topic-permissions", administrator, methods{get: (*call).listVHostTopicPermissions}},
+		{"/vhosts/{name}/start/{node}", administrator, methods{post: (*call).startVHost}},
+		{"/vhosts/{vhost}/connections", inVHost, methods{get: (*call).listConnections}},
+		{"/vhosts/{vhost}/channels", inVHost, methods{get: (*call).listChannels}},
+
+		{"/users", administrator, methods{get: (*call).listUsers}},
+		{"/users/without-permissions", administrator, methods{get: (*call).listUsersWithoutPermissions}},
+		{"/users/bulk-delete", administrator, methods{post: (*call).bulkDeleteUsers}},
+		{"/users/{user}", administrator, methods{get: (*call).getUser, put: (*call).putUser, delete: (*call).deleteUser}},
+		{"/users/{user}/permissions", administrator, methods{get: (*call).listUserPermissions}},
+		{"/users/{user}/topic-permissions", administrator, methods{get: (*call).listUserTopicPermissions}},
+		{"/permissions", administrator, methods{get: (*call).listPermissions}},
+		{"/permissions/{perm-vhost}/{user}", administrator, methods{get: (*call).getPermission, put: (*call).putPermission, delete: (*call).deletePermission}},
+		{"/topic-permissions", administrator, methods{get: (*call).listTopicPermissions}},
+		{"/topic-permissions/{perm-vhost}/{user}", administrator, methods{get: (*call).getTopicPermissions, put: (*call).putTopicPermission, delete: (*call).deleteTopicPermissions}},
+		{"/topic-permissions/{perm-vhost}/{user}/{exchange}", administrator, methods{get: (*call).getTopicPermission, delete: (*call).deleteTopicPermission}},
+		{"/vhost-limits", management, methods{get: (*call).listVHostLimits}},
+		{"/vhost-limits/{vhost}", inVHost, methods{get: (*call).listVHostLimits}},
+		{"/vhost-limits/{vhost}/{limit}", administrator, methods{put: (*call).putVHostLimit, delete: (*call).deleteVHostLimit}},
+		{"/user-limits", administrator, methods{get: (*call).listUserLimits}},
+		{"/user-limits/{user}", administrator, methods{get: (*call).listUserLimits}},
+		{"/user-limits/{user}/{limit}", administrator, methods{put: (*call).putUserLimit, delete: (*call).deleteUserLimit}},
+
+		{"/queues", management, methods{get: (*call).listQueues}},
+		{"/queues/detailed", management, methods{get: (*call).listQueues}},
+		{"/queues/{vhost}", inVHost, methods{get: (*call).listQueues}},
+		{"/queues/{vhost}/{queue}", inVHost, methods{get: (*call).getQueue, put: (*call).putQueue, delete: (*call).deleteQueue}},
+		{"/queues/{vhost}/{queue}/contents", inVHost, methods{delete: (*call).purgeQueue}},
+		{"/queues/{vhost}/{queue}/get", inVHost, methods{post: (*call).getMessages}},
+		{"/queues/{vhost}/{queue}/actions", administrator, methods{post: (*call).queueAction}},
+		{"/queues/{vhost}/{queue}/bindings", inVHost, methods{get: (*call).listQueueBindings}},
+		{"/exchanges", management, methods{get: (*call).listExchanges}},
+		{"/exchanges/{vhost}", inVHost, methods{get: (*call).listExchanges}},
+		{"/exchanges/{vhost}/{exchange}", inVHost, methods{get: (*call).getExchange, put: (*call).putExchange, delete: (*call).deleteExchange}},
+		{"/exchanges/{vhost}/{exchange}/publish", inVHost, methods{post: (*call).publish}},
+		{"/exchanges/{vhost}/{exchange}/bindings/source", inVHost, methods{get: (*call).listBindingsFrom}},
+		{"/exchanges/{vhost}/{exchange}/bindings/destination", inVHost, methods{get: (*call).listBindingsTo}},
+		{"/bindings", management, methods{get: (*call).listBindings}},
+		{"/bindings/{vhost}", inVHost, methods{get: (*call).listBindings}},
+		{"/bindings/{vhost}/e/{source}/{kind}/{destination}", inVHost, methods{get: (*call).listBindingsBetween, post: (*call).postBinding}},
+		{"/bindings/{vhost}/e/{source}/{kind}/{destination}/{props}", inVHost, methods{get: (*call).getBinding, delete: (*call).deleteBinding}},
+
+		{"/connections", management, methods{get: (*call).listConnections}},
+		{"/connections/username/{user}", management, methods{get: (*call).listUserConnections, delete: (*call).deleteUserConnections}},
+		{"/connections/{connection}", management, methods{get: (*call).getConnection, delete: (*call).deleteConnection}},
+		{"/connections/{connection}/channels", management, methods{get: (*call).listConnectionChannels}},
+		{"/channels", management, methods{get: (*call).listChannels}},
+		{"/channels/{channel}", management, methods{get: (*call).getChannel}},
+		{"/consumers", management, methods{get: (*call).listConsumers}},
+		{"/consumers/{vhost}", inVHost, methods{get: (*call).listConsumers}},
+
+		{"/aliveness-test/{vhost}", inVHost, methods{get: (*call).aliveness}},
+		{"/healthchecks/node", management, methods{get: (*call).healthy}},
+		{"/healthchecks/node/{node}", management, methods{get: (*call).healthy}},
+		{"/health/checks/alarms", management, methods{get: (*call).checkAlarms}},
+		{"/health/checks/local-alarms", management, methods{get: (*call).checkLocalAlarms}},
+		{"/health/checks/virtual-hosts", management, methods{get: (*call).healthy}},
+		{"/health/checks/node-is-quorum-critical", management, methods{get: (*call).singleNode}},
+		{"/health/checks/node-is-mirror-sync-critical", management, methods{get: (*call).singleNode}},
+		{"/health/checks/port-listener/{port}", management, methods{get: (*call).checkPort}},
+		{"/health/checks/protocol-listener/{protocol}", management, methods{get: (*call).checkProtocol}},
+		{"/health/checks/certificate-expiration/{within}/{unit}", management, methods{get: (*call).checkCertificates}},
+		{"/health/checks/is-in-service", noLogin, methods{get: (*call).healthy}},
+		{"/health/checks/ready-to-serve-clients", noLogin, methods{get: (*call).checkReady}},
+		{"/rebalance/queues", administrator, methods{post: (*call).nothingToDo}},
+	}
+}
+
+// table lists the methods of m in the order RabbitMQ's Allow header has them.
+func (m *methods) table() ([]string, map[string]handler) {
+	allow := []string{}
+	byName := map[string]handler{}
+	add := func(name string, h handler) {
+		if h != nil {
+			allow = append(allow, name)
+			byName[name] = h
+		}
+	}
+	add(http.MethodHead, m.get)
+	add(http.MethodGet, m.get)
+	add(http.MethodPost, m.post)
+	add(http.MethodPut, m.put)
+	add(http.MethodDelete, m.delete)
+	return append(allow, http.MethodOptions), byName
+}
+
+// routes builds the router.
+func (s *Server) routes() http.Handler {
+	root := chi.NewRouter()
+	root.Use(rawPath, middleware.Compress(5, "application/json"))
+	root.NotFound(s.notFound)
+	root.Handle("/", http.HandlerFunc(s.welcome))
+	root.Handle("/api", http.RedirectHandler("/api/index.html", http.StatusMovedPermanently))
+	root.Handle("/api/index.html", http.HandlerFunc(s.welcome))
+	for _, r := range s.resources() {
+		root.Handle("/api"+r.path, s.serve(r))
+	}
+	return root
+}
+
+// rawPath makes chi match on the path as it was sent: a virtual host "%2F" is
+// one segment. One slash at the end does not count, as in RabbitMQ; the two of
+// "/exchanges/%2F//publish" stand around the default exchange's empty name.
+func rawPath(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw := r.URL.EscapedPath()
+		if len(raw) > 1 {
+			raw = strings.TrimSuffix(raw, "/")
+		}
+		r.URL.RawPath = raw
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serve answers for r: method, then login, then right, then what is accepted,
+// then the handler; the order decides which refusal a client sees.
+func (s *Server) serve(r resource) http.HandlerFunc {
+	allow, byName := r.methods.table()
+	return func(w http.ResponseWriter, req *http.Request) {
+		c := s.newCall(w, req)
+		h := w.Header()
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Vary", "accept, accept-encoding, origin")
+		h.Set("Content-Security-Policy", "script-src 'self'; object-src 'self'")
+		if !slices.Contains(allow, req.Method) {
+			h.Set("Allow", strings.Join(allow, ", "))
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		if req.Method == http.MethodOptions {
+			h.Set("Allow", strings.Join(allow, ", "))
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		need := r.need
+		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			need = max(need, r.write)
+		}
+		if !c.admit(need) {
+			return
+		}
+		if !acceptsJSON(req.Header.Values("Accept")) {
+			w.WriteHeader(http.StatusNotAcceptable)
+			return
+		}
+		if err := byName[req.Method](c); err != nil {
+			c.fail(err)
+		}
+	}
+}
+
+// acceptsJSON reports whether an Accept header lets us answer in JSON.
+func acceptsJSON(values []string) bool {
+	if len(values) == 0 {
+		return true
+	}
+	for _, v := range values {
+		for part := range strings.SplitSeq(v, ",") {
+			kind, _, _ := strings.Cut(part, ";")
+			switch strings.ToLower(strings.TrimSpace(kind)) {
+			case "", "*/*", "application/*", "application/json", "application/bigint+json":
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// notFound answers what no pattern matches.
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.newCall(w, r).fail(errNotFound)
+}

@@ -1,0 +1,130 @@
+package mgmt
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"leveret/adapters/internal/netx"
+	"leveret/core"
+)
+
+// RabbitVersion is the version of RabbitMQ that clients may take us for: tools
+// look at it to know which fields and endpoints to expect.
+const RabbitVersion = "4.3.0"
+
+// Options configures a Server.
+type Options struct {
+	Broker  *core.Broker // Required.
+	Logger  *slog.Logger // [slog.Default()]
+	Version string       // Our own, for people.
+	// Listeners are the ports that are open, of every protocol.
+	Listeners []Listener
+}
+
+// Listener is an open port.
+type Listener struct {
+	Protocol string // As the API calls it: "amqp", "http".
+	Addr     net.Addr
+}
+
+// Server is the management API of one broker. Its methods may be called by any
+// goroutine.
+type Server struct {
+	// Fixed by NewServer.
+	opts    Options
+	broker  *core.Broker
+	log     *slog.Logger
+	started time.Time
+	handler http.Handler
+	rates   *sampler
+
+	cluster atomic.Pointer[string] // The cluster name, if it was changed.
+}
+
+// NewServer makes a server; Serve or Handler put it to work, Run keeps its
+// rates up to date.
+func NewServer(o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &Server{opts: o, broker: o.Broker, log: o.Logger, started: time.Now()}
+	s.rates = newSampler(s)
+	s.handler = s.routes()
+	return s
+}
+
+// Listen opens a TCP listener; its error names the address and the flag that
+// changes it.
+func Listen(addr, protocol, flag string) (net.Listener, error) {
+	return netx.Listen(addr, protocol, flag)
+}
+
+// Handler is the API, for servers of the caller's own.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// stopGrace is how long requests under way may take when the server stops.
+const stopGrace = 2 * time.Second
+
+// Serve answers requests from ln until ctx ends, lets those under way finish,
+// and returns. A nil error means it was asked to stop.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			server.Close()
+		}
+	})()
+	err := server.Serve(ln)
+	if errors.Is(err, http.ErrServerClosed) {
+		<-stopped
+		return nil
+	}
+	return err
+}
+
+// call is one request on its way through.
+type call struct {
+	s    *Server
+	w    http.ResponseWriter
+	r    *http.Request
+	user principal
+
+	bySession map[*core.Session]*core.Row // Made by rowOf when first asked.
+}
+
+func (s *Server) newCall(w http.ResponseWriter, r *http.Request) *call {
+	return &call{s: s, w: w, r: r}
+}
+
+// param returns a path segment, decoded once.
+func (c *call) param(name string) string {
+	raw := chi.URLParam(c.r, name)
+	if s, err := url.PathUnescape(raw); err == nil {
+		return s
+	}
+	return raw
+}
+
+// flag reports whether the query says name=true.
+func (c *call) flag(name string) bool { return c.r.URL.Query().Get(name) == "true" }
+
+// node is the name of the one node there is.
+func (s *Server) node() string { return s.broker.NodeName() }

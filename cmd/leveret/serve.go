@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"leveret/adapters/amqp"
+	"leveret/adapters/mgmt"
+	"leveret/cmd/internal/config"
+	"leveret/core"
+)
+
+// Run serves until ctx ends, then says goodbye to the clients.
+func (s *serveCmd) Run(ctx context.Context, io streams) error {
+	began := time.Now()
+	set, err := s.Resolve()
+	if err != nil {
+		return usageError{err}
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(set.GoMemoryBytes)
+	}
+	log := s.Logger(io.err)
+
+	listeners, err := listen(set)
+	if err != nil {
+		return err
+	}
+	defer listeners.close()
+
+	broker, err := newBroker(&s.Serve, set, log)
+	if err != nil {
+		return err
+	}
+	defer broker.Close()
+
+	amqpServer := amqp.NewServer(amqp.Options{
+		Broker:           broker,
+		Logger:           log,
+		ServerVersion:    version,
+		ClusterName:      set.NodeName,
+		ChannelMax:       s.AMQPChannelMax(),
+		FrameMax:         uint32(s.FrameMax),
+		Heartbeat:        uint16(s.Heartbeat / time.Second),
+		NoHeartbeat:      s.Heartbeat == 0,
+		MaxMessageSize:   uint64(s.MaxMessageSize),
+		HandshakeTimeout: s.HandshakeTimeout,
+	})
+	mgmtServer := mgmt.NewServer(mgmt.Options{
+		Broker:    broker,
+		Logger:    log,
+		Version:   version,
+		Listeners: listeners.described(),
+	})
+
+	// The broker's clock and the sampler outlive the adapters: what clients do
+	// while they leave still counts.
+	var background sync.WaitGroup
+	inBackground, endBackground := context.WithCancel(context.WithoutCancel(ctx))
+	background.Go(func() {
+		if err := broker.Run(inBackground); err != nil {
+			log.Error("the broker's clock stopped", slog.Any("error", err))
+		}
+	})
+	background.Go(func() { mgmtServer.Run(inBackground) })
+	defer background.Wait()
+	defer endBackground()
+
+	for _, l := range listeners {
+		fmt.Fprintf(io.out, "%-10s listening on %s\n", l.protocol, l.Addr())
+	}
+	log.Info("started", slog.String("version", version), slog.String("node", set.NodeName),
+		slog.Int64("memory_limit", set.MemoryBytes), slog.Duration("after", time.Since(began).Round(time.Microsecond)))
+
+	adapters, serving := errgroup.WithContext(ctx)
+	for _, l := range listeners {
+		adapters.Go(func() error {
+			switch l.protocol {
+			case protocolAMQP:
+				return amqpServer.Serve(serving, l)
+			case protocolHTTP:
+				return mgmtServer.Serve(serving, l)
+			}
+			return serveProfiles(serving, l)
+		})
+	}
+	defer context.AfterFunc(ctx, func() { log.Info("stopping", slog.String("why", "signal")) })()
+	err = adapters.Wait()
+	log.Info("stopped", slog.Duration("served", time.Since(began).Round(time.Millisecond)))
+	return err
+}
+
+// newBroker makes the broker and imports --load-definitions.
+func newBroker(s *config.Serve, set *config.Settings, log *slog.Logger) (*core.Broker, error) {
+	o := core.Options{
+		NodeName:        set.NodeName,
+		MemoryLimit:     set.MemoryBytes,
+		Logger:          log,
+		LoopbackUsers:   set.LoopbackUsers,
+		DefaultUser:     s.DefaultUser,
+		DefaultPassword: s.DefaultPass,
+		DefaultVHost:    s.DefaultVHost,
+		// As RabbitMQ: who brings definitions brings users with them.
+		SkipDefaults: set.Definitions != nil,
+	}
+	broker, err := core.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("make the broker: %w", err)
+	}
+	return broker, nil
+}
+
+// The protocols of listeners, as the API calls them.
+const (
+	protocolAMQP  = "amqp"
+	protocolHTTP  = "http"
+	protocolPprof = "pprof"
+)
+
+// listener is an open port and what is spoken there.
+type listener struct {
+	net.Listener
+	protocol string
+}
+
+type listenerList []listener
+
+// listen opens every port before anything else is done: one that is taken is
+// the most frequent reason not to start.
+func listen(set *config.Settings) (listenerList, error) {
+	var all listenerList
+	open := func(protocol, addr string, listen func(addr string) (net.Listener, error)) error {
+		ln, err := listen(addr)
+		if err != nil {
+			return errors.Join(err, all.close())
+		}
+		all = append(all, listener{ln, protocol})
+		return nil
+	}
+	for _, addr := range set.AMQPAddrs {
+		if err := open(protocolAMQP, addr, func(addr string) (net.Listener, error) { return amqp.Listen(addr, "--amqp-addr") }); err != nil {
+			return nil, err
+		}
+	}
+	for _, addr := range set.HTTPAddrs {
+		if err := open(protocolHTTP, addr, func(addr string) (net.Listener, error) { return mgmt.Listen(addr, "HTTP", "--http-addr") }); err != nil {
+			return nil, err
+		}
+	}
+	if set.PprofAddr != "" {
+		if err := open(protocolPprof, set.PprofAddr, func(addr string) (net.Listener, error) { return mgmt.Listen(addr, "profiles", "--pprof") }); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// close closes all; a server that has stopped has done so already.
+func (l listenerList) close() error {
+	for _, ln := range l {
+		ln.Close()
+	}
+	return nil
+}
+
+// described is what the API tells of the listeners.
+func (l listenerList) described() []mgmt.Listener {
+	var out []mgmt.Listener
+	for _, ln := range l {
+		if ln.protocol != protocolPprof {
+			out = append(out, mgmt.Listener{Protocol: ln.protocol, Addr: ln.Addr()})
+		}
+	}
+	return out
+}
+
+// serveProfiles serves Go's profiles until ctx ends.
+func serveProfiles(ctx context.Context, ln net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { server.Close() })()
+	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
