@@ -285,24 +285,37 @@ func (s *Session) topicAllowed(x *Exchange, a auth.Action, key string) bool {
 	return s.broker.directory.TopicAllowed(s.user.Load().Name, s.vhost.name, x.name, a, key, s.vars)
 }
 
-// permit refuses a on a queue or exchange without permission. what is how the
-// error calls it.
-func (s *Session) permit(a auth.Action, resource, what string) error {
-	if s.allowed(a, resource) {
+// permitQueue refuses a on a queue without permission.
+func (s *Session) permitQueue(a auth.Action, name string) error {
+	if s.allowed(a, name) {
 		return nil
 	}
-	return errorf(AccessRefused, "%s access to %s refused for user '%s'", a, what, s.User().Name)
+	return s.refusal(a, s.vhost.queueText(name))
 }
 
-func (s *Session) permitQueue(a auth.Action, name string) error {
-	return s.permit(a, name, s.vhost.queueText(name))
-}
-
+// permitExchange refuses a on an exchange without permission.
 func (s *Session) permitExchange(a auth.Action, name string) error {
 	if name == "" {
 		name = "amq.default"
 	}
-	return s.permit(a, name, s.vhost.exchangeText(name))
+	if s.allowed(a, name) {
+		return nil
+	}
+	return s.refusal(a, s.vhost.exchangeText(name))
+}
+
+// permitAny refuses a passive declare to those who have no permission at all.
+func (s *Session) permitAny(resource, what string) error {
+	for _, a := range [...]auth.Action{auth.Configure, auth.Write, auth.Read} {
+		if s.allowed(a, resource) {
+			return nil
+		}
+	}
+	return s.refusal(auth.Configure, what)
+}
+
+func (s *Session) refusal(a auth.Action, what string) error {
+	return errorf(AccessRefused, "%s access to %s refused for user '%s'", a, what, s.User().Name)
 }
 
 // permitTopic refuses a routing key of a topic exchange without permission.
@@ -310,7 +323,7 @@ func (s *Session) permitTopic(x *Exchange, a auth.Action, key string) error {
 	if x.typ != "topic" || s.topicAllowed(x, a, key) {
 		return nil
 	}
-	return errorf(AccessRefused, "%s access to topic '%s' in %s refused for user '%s'", a, key, s.vhost.exchangeText(x.name), s.User().Name)
+	return s.refusal(a, "topic '"+key+"' in "+s.vhost.exchangeText(x.name))
 }
 
 // exclusiveTo refuses the use of another session's exclusive queue.

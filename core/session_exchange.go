@@ -222,13 +222,3 @@ func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, e
 	}
 	return source, v.commit(c)
 }
-
-// permitAny refuses a passive declare to those who have no permission at all.
-func (s *Session) permitAny(resource, what string) error {
-	for _, a := range [...]auth.Action{auth.Configure, auth.Write, auth.Read} {
-		if s.allowed(a, resource) {
-			return nil
-		}
-	}
-	return s.permit(auth.Configure, resource, what)
-}
