@@ -53,7 +53,13 @@ func idle(ctx context.Context, o *options, log io.Writer) (*IdleReport, error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, explain(err)
+		opened := 0
+		for _, c := range conns {
+			if c != nil {
+				opened++
+			}
+		}
+		return nil, fmt.Errorf("connection %d of %d: %w", opened+1, o.idle, explain(err))
 	}
 	rep.Seconds = time.Since(start).Seconds()
 	rep.PerSecond = float64(o.idle) / rep.Seconds
