@@ -29,7 +29,7 @@ func (c *conn) publish(ch *channel, f wire.Frame, b []byte, size int) (used, nee
 	case n > 0 && hf.Type == wire.FrameHeader && hf.Channel == ch.id:
 		class, bodySize, props, err := wire.ParseContentHeader(hf.Payload)
 		at := size + n
-		if err != nil || class != wire.ClassBasic || bodySize >= ownBodyMin {
+		if err != nil || class != wire.ClassBasic || bodySize >= ownBodyMin || bodySize > c.srv.opts.MaxMessageSize {
 			break
 		}
 		if bodySize == 0 {
@@ -69,6 +69,12 @@ func (c *conn) accept(ch *channel, exchange, key string, props, body []byte, own
 	w := &c.work
 	if w.batch == nil {
 		c.beginBatch()
+	}
+	if len(w.acks) > 0 && (w.ackCh == ch || w.ackCh == nil) {
+		c.finishWork() // The acks came first: the credit they give counts for this message.
+		if ch.closing {
+			return nil
+		}
 	}
 	if w.n > 0 && (w.ch != ch || w.n == batchLen) {
 		c.publishBatch()

@@ -120,6 +120,11 @@ func (c *conn) settlement(ch *channel, id uint32, payload []byte) error {
 			return nil
 		}
 	}
+	if len(w.acks) == 0 {
+		w.ackCh = ch
+	} else if w.ackCh != ch {
+		w.ackCh = nil
+	}
 	w.acks = append(w.acks, a)
 	return nil
 }

@@ -31,13 +31,14 @@ const carryMax = 64 << 10
 // work is what the reader has gathered from the read under way, and whom it
 // owes a flush. What the client sent on one channel takes effect in order:
 // publishes are handed over together, then the acks behind them are settled,
-// both before any other method runs (finishWork).
+// both before another publish or any other method of the channel (finishWork).
 type work struct {
 	batch *batch
 	n     int      // Messages in batch, all of one channel.
 	ch    *channel // Their channel.
 
 	acks   []ackOp
+	ackCh  *channel // Whose acks they are, nil if of several channels.
 	groups settleGroups
 
 	touched  core.Touched
