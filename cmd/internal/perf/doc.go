@@ -23,13 +23,15 @@
 //
 // What the figures mean. At full speed a latency counts from just before the
 // write that carried the message; with --rate, from when the message was due,
-// whatever held it up. Rates are taken over --duration, and what arrives
-// later is only verified; with --count they run up to the last delivery. CPU time is user
-// and system time of the process, from /proc, in 10 ms steps: runs of some
-// seconds are needed for two digits.
+// whatever held it up. Rates are taken over --duration, and what arrives later
+// is only verified; with --count they run up to the last delivery. A producer
+// without confirms can run ahead of its consumers for all of --duration: then
+// the queue's growth is in the figures too, and --count or --confirm says more
+// about what flows through. CPU time is user and system time of the process,
+// from /proc, in 10 ms steps: runs of some seconds are needed for two digits.
 //
 // Goroutines: one per consumer, which only reads, verifies and acks, and waits
-// nowhere but in a read; one per producer, or two when something else than
+// nowhere but in a read and, if it shares its queue, for the ledger; one per producer, or two when something else than
 // confirms makes it send (no confirms, a large window, --rate). A consumer's
 // writes never block it: what the socket does not take is left to a goroutine
 // (spill.go). The runner starts them, watches their counters every 2 ms, and
