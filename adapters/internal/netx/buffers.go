@@ -66,7 +66,14 @@ func putBuf(b []byte) {
 // spoil overwrites a buffer that was given back, so that under the race
 // detector whoever still looks at it is caught.
 func spoil(b []byte) {
-	for i := range b {
-		b[i] = 0xDB
+	for len(b) > 0 {
+		b = b[copy(b, poisonPage[:]):]
 	}
 }
+
+var poisonPage = func() (p [bufSizeMin]byte) {
+	for i := range p {
+		p[i] = 0xDB
+	}
+	return p
+}()

@@ -60,10 +60,15 @@ func Serve(ctx context.Context, ln net.Listener, handle Handler, o ServeOptions)
 	}
 	s.mu.conns = make(map[net.Conn]struct{})
 
-	defer context.AfterFunc(ctx, func() { ln.Close() })()
+	closed := make(chan struct{})
+	keepOpen := context.AfterFunc(ctx, func() { ln.Close(); close(closed) })
 	connCtx, endConns := context.WithCancel(ctx)
 	err := s.accept(ctx, connCtx)
-	ln.Close()
+	if keepOpen() {
+		ln.Close()
+	} else {
+		<-closed // So that the port is free when we return.
+	}
 	endConns()
 	late := time.AfterFunc(o.StopGrace, s.closeAll)
 	s.handlers.Wait()
