@@ -136,7 +136,11 @@ func (v *VHost) applyQueue(c *Change) {
 }
 
 func (v *VHost) applyBinding(c *Change) {
-	source, dest := v.exchange(c.Key[1]), v.bindingEnd(c.Key[2], c.Key[3])
+	end := Binding{Destination: c.Key[3]}
+	if c.Key[2] != bindingToQueue {
+		end.DestinationKind = ToExchange
+	}
+	source, dest := v.exchange(c.Key[1]), v.bindingDestination(&end)
 	key, argsID := c.Key[4], c.Key[5]
 	if source == nil || source.table == nil || dest == nil {
 		return // A leftover of an end that is gone.
@@ -175,17 +179,6 @@ func (v *VHost) applyBinding(c *Change) {
 	}
 	source.version.Add(1)
 	v.reroutedUpstreamLocked(source.name)
-}
-
-// bindingEnd finds the destination that a binding's key names.
-func (v *VHost) bindingEnd(kind, name string) *destination {
-	if kind == "q" {
-		return v.declared(name)
-	}
-	if x := v.exchange(name); x != nil && x.table != nil {
-		return x.self
-	}
-	return nil
 }
 
 func (x *Exchange) countNext(to *Exchange, n int) {

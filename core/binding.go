@@ -49,12 +49,18 @@ func (b *binding) public() Binding {
 	}
 }
 
+// How the keys of bindings' definitions tell the kinds of destinations.
+const (
+	bindingToQueue    = "q"
+	bindingToExchange = "x"
+)
+
 // bindingKey is the key of a binding's definition. A binding is identified by
 // its ends, its key and its arguments in any order.
 func bindingKey(vhost string, b *Binding, argsID string) []string {
-	kind := "q"
+	kind := bindingToQueue
 	if b.DestinationKind == ToExchange {
-		kind = "x"
+		kind = bindingToExchange
 	}
 	return []string{vhost, b.Source, kind, b.Destination, b.Key, argsID}
 }

@@ -28,6 +28,9 @@ type Options struct {
 	Logger      *slog.Logger // Nil logs nowhere.
 	NodeName    string       // "" for "leveret".
 	MemoryLimit int64        // In bytes of live messages and their upkeep; 0 for none.
+	// QueueMemory is how many bytes of messages one queue keeps in memory when
+	// Log can hold the rest; 0 for 16 MiB.
+	QueueMemory int64
 	// MaxConnections is how many sessions the broker admits; 0 for any number.
 	MaxConnections int
 
@@ -53,6 +56,7 @@ type Broker struct {
 	registry       *Registry
 	loopbackUsers  []string
 	maxConnections int
+	queueMemory    int64
 
 	vhosts     atomic.Pointer[hamt.Map[string, *VHost]]
 	sessionIDs atomic.Uint64
@@ -85,6 +89,9 @@ func New(o Options) (*Broker, error) {
 		directory: new(auth.Directory), registry: newRegistry(),
 		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections,
 	}
+	if b.queueMemory = o.QueueMemory; b.queueMemory == 0 {
+		b.queueMemory = 16 << 20
+	}
 	if b.node == "" {
 		b.node = "leveret"
 	}
@@ -113,12 +120,30 @@ func New(o Options) (*Broker, error) {
 	if err := b.definitions.Watch(b.apply); err != nil {
 		return nil, fmt.Errorf("read definitions: %w", err)
 	}
+	if err := b.recover(); err != nil {
+		return nil, fmt.Errorf("read messages: %w", err)
+	}
 	if !o.SkipDefaults && b.vhosts.Load().Len() == 0 && len(b.directory.Users()) == 0 {
 		if err := b.makeDefaults(&o); err != nil {
 			return nil, err
 		}
 	}
 	return b, nil
+}
+
+// recover gives the queues what the log holds of them.
+func (b *Broker) recover() error {
+	queues := make(map[QueueID]Queue)
+	for _, v := range b.vhosts.Load().All() {
+		for q := range v.Queues() {
+			queues[q.Options().ID] = q
+		}
+	}
+	known := func(id QueueID) bool { return queues[id] != nil }
+	return b.log.Recover(known, func(r RecoveredLevel) error {
+		queues[r.Queue].recover(r)
+		return nil
+	})
 }
 
 func orDefault(s, byDefault string) string {
@@ -241,6 +266,9 @@ func (b *Broker) VHosts() []*VHost {
 
 // commit makes changes durable and visible, or explains why not.
 func (b *Broker) commit(changes ...Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
 	err := b.definitions.Commit(changes)
 	switch {
 	case err == nil:

@@ -182,12 +182,7 @@ func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, e
 		return nil, err
 	}
 	source = v.exchange(b.Source)
-	var dest *destination
-	if b.DestinationKind == ToQueue {
-		dest = v.declared(b.Destination)
-	} else if x := v.exchange(b.Destination); x != nil {
-		dest = x.self
-	}
+	dest := v.bindingDestination(b)
 	switch {
 	case add && source == nil:
 		return nil, v.noExchange(b.Source)
@@ -221,4 +216,15 @@ func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, e
 		c.Was, c.Value = 0, BindingDef{VHost: v.name, Binding: *b}
 	}
 	return source, v.commit(c)
+}
+
+// bindingDestination finds where b ends, or nil.
+func (v *VHost) bindingDestination(b *Binding) *destination {
+	if b.DestinationKind == ToQueue {
+		return v.declared(b.Destination)
+	}
+	if x := v.exchange(b.Destination); x != nil && x.table != nil {
+		return x.self
+	}
+	return nil
 }

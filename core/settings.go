@@ -2,6 +2,7 @@ package core
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 )
 
@@ -61,6 +62,24 @@ func (b *Broker) settingChanges(vhost string) []Change {
 		}
 	}
 	return changes
+}
+
+// SetGlobal sets a parameter of the whole broker, such as cluster_name.
+func (b *Broker) SetGlobal(name string, value json.RawMessage) error {
+	if name == "" || !json.Valid(value) {
+		return errorf(Invalid, "a global parameter needs a name and a value")
+	}
+	return b.commit(Change{Kind: DefGlobal, Key: []string{name}, Value: GlobalDef{name, string(value)}, Was: AnyRevision})
+}
+
+// Global returns a parameter of the whole broker as JSON, nil if it is not set.
+func (b *Broker) Global(name string) json.RawMessage {
+	b.stored.RLock()
+	defer b.stored.RUnlock()
+	if g, ok := b.stored.settings[keyOfSetting(DefGlobal, []string{name})].(GlobalDef); ok {
+		return json.RawMessage(g.Value)
+	}
+	return nil
 }
 
 // settings lists the stored values of a kind, by key.
