@@ -4,10 +4,10 @@
     python aio_pika_app.py
 """
 import asyncio
+import json
 import os
 
 import aio_pika
-from aio_pika.patterns import RPC
 
 
 async def topics(connection):
@@ -45,14 +45,28 @@ async def unroutable(connection):
 
 
 async def rpc(connection):
-    async def add(*, a, b):
-        return a + b
-
     channel = await connection.channel()
-    calls = await RPC.create(channel)
-    await calls.register("add", add, auto_delete=True)
-    print("rpc: 2 + 3 =", await calls.proxy.add(a=2, b=3))
-    await calls.close()
+    questions = await channel.declare_queue("add", auto_delete=True)
+
+    async def answer(message):
+        async with message.process():
+            a, b = json.loads(message.body)
+            await channel.default_exchange.publish(
+                aio_pika.Message(str(a + b).encode(), correlation_id=message.correlation_id),
+                routing_key=message.reply_to,
+            )
+
+    await questions.consume(answer)
+
+    mine = await channel.declare_queue(exclusive=True)
+    replied = asyncio.get_running_loop().create_future()
+    await mine.consume(replied.set_result, no_ack=True)
+    await channel.default_exchange.publish(
+        aio_pika.Message(json.dumps([2, 3]).encode(), correlation_id="1", reply_to=mine.name),
+        routing_key=questions.name,
+    )
+    reply = await asyncio.wait_for(replied, timeout=10)
+    print(f"rpc: 2 + 3 = {reply.body.decode()}, answer to {reply.correlation_id}")
 
 
 async def main():

@@ -52,9 +52,10 @@ func TestKilledWorkersJobGoesToAnother(t *testing.T) {
 	url := newVhost(t)
 	a := python(t, "work_worker.py", "ann").start(t, url)
 	a.waitLine("^ann waiting")
-	python(t, "work_submit.py", "important..").run(t, url)
+	ch := dial(t, url)
+	publish(t, ch, "jobs", "important..")
+	publish(t, ch, "jobs", "next")
 	a.waitLine("^ann starts 'important..'$")
-	python(t, "work_submit.py", "next").run(t, url)
 	a.kill()
 
 	b := python(t, "work_worker.py", "bob").start(t, url)
@@ -186,7 +187,7 @@ func TestProgramsThatEnd(t *testing.T) {
 		{"aio_pika_app.py", nil, []string{
 			"topics: europe.paris 21, europe.rome.centre 21",
 			"returned: Message delivery failed: Basic.Return(reply_code=312, reply_text='NO_ROUTE', exchange='', routing_key='no-such-queue')",
-			"rpc: 2 + 3 = 5",
+			"rpc: 2 + 3 = 5, answer to 1",
 		}},
 	} {
 		t.Run(tt.script, func(t *testing.T) {
