@@ -21,7 +21,7 @@ type classic struct {
 	broker *Broker
 	opts   *QueueOptions
 	log    QueueLog // nil unless the queue is durable.
-	getter Holder // Holds what was got and not consumed.
+	getter Holder   // Holds what was got and not consumed.
 
 	gone atomic.Bool // Written under mu.
 	// lastUse is when the queue was last declared, got from or consumed from,
@@ -35,18 +35,23 @@ type classic struct {
 		sync.Mutex
 		level   level
 		resting resting
-		// chunksCharged is how many of level's chunks Memory knows of.
-		chunksCharged int
-		groups        []*consumerGroup // Descending priority.
-		consumers     map[*Consumer]struct{}
-		exclusive     *Consumer
-		given         []*Consumer // Consumers with pending deliveries in this pass.
-		settled       []Seq       // Stored entries that ended in this pass, for the log.
+		// levelCharged is how much of what level takes Memory knows of.
+		levelCharged int64
+		groups       []*consumerGroup // Descending priority.
+		consumers    map[*Consumer]struct{}
+		exclusive    *Consumer
+		given        []*Consumer // Consumers with pending deliveries in this pass.
+		settled      []Seq       // Stored entries that ended in this pass, for the log.
 
 		readyBytes, unackedBytes int64
 		persistent               int // Entries that the log holds.
 		lastPublishMS            int64
 		counters                 QueueCounters
+
+		// Of messages that are in the log only; see classic_cold.go.
+		fetching bool   // A fetch is under way.
+		pageNext uint64 // The next entry that may leave memory.
+		marked   uint64 // Entries below may be handed out, says the log.
 
 		timed      []timedEntry // Heap of entries that expire before their turn.
 		timedLive  int          // Items of timed whose entry is ready.
@@ -85,9 +90,9 @@ func (q *classic) unlock() {
 		q.log.Settle(q.mu.settled)
 		q.mu.settled = q.mu.settled[:0]
 	}
-	if n := q.mu.level.chunks - q.mu.chunksCharged; n != 0 {
-		q.mu.chunksCharged += n
-		q.mu.resting.pending += int64(n) * chunkBytes
+	if n := q.mu.level.bytes - q.mu.levelCharged; n != 0 {
+		q.mu.levelCharged += n
+		q.mu.resting.pending += n
 	}
 	if q.mu.resting.pending != 0 {
 		q.broker.memory.charge(q.mu.resting.pending)
@@ -102,7 +107,7 @@ func (q *classic) unlock() {
 // checkLocked panics if q contradicts itself.
 func (q *classic) checkLocked() {
 	q.mu.level.check()
-	if q.mu.level.ready > 0 && !q.gone.Load() {
+	if q.mu.level.ready > 0 && !q.gone.Load() && !q.mu.fetching {
 		for _, g := range q.mu.groups {
 			if g.ring != nil {
 				panic("core: queue " + q.opts.Name + " has ready messages and a consumer with credit")
@@ -291,8 +296,8 @@ func (q *classic) closeIf(cond func(QueueInfo) error) (int, error) {
 // queue takes a while: it is done behind the lock, by nobody's caller.
 func (q *classic) discardAllLocked() {
 	old, rest := q.mu.level, q.mu.resting
-	rest.pending += int64(old.chunks-q.mu.chunksCharged) * chunkBytes
-	q.mu.chunksCharged = 0
+	rest.pending += old.bytes - q.mu.levelCharged
+	q.mu.levelCharged = 0
 	q.mu.level = level{prio: old.prio, next: old.next}
 	q.mu.resting = resting{}
 	q.mu.readyBytes, q.mu.unackedBytes, q.mu.persistent = 0, 0, 0
@@ -313,19 +318,24 @@ func (q *classic) discardAllLocked() {
 // the slabs they rest in.
 func discard(b *Broker, l *level, r *resting) {
 	for c := l.head; c != nil; {
-		for i := range c.msg {
-			m := c.msg[i]
-			switch {
-			case m == nil:
-			case m.shared:
-				if m.refs.Add(-1) == 0 {
-					b.memory.charge(-m.sharedBytes())
+		if c.msg != nil {
+			for i, m := range c.msg {
+				switch {
+				case m == nil:
+				case m.shared:
+					if m.refs.Add(-1) == 0 {
+						b.memory.charge(-m.sharedBytes())
+					}
+				default:
+					r.release(m)
 				}
-			default:
-				r.release(m)
+				c.msg[i] = nil
 			}
-			c.msg[i], c.state[i] = nil, stateGone
+			messagesPool.Put(c.msg)
+			c.msg = nil
+			r.pending -= messagesBytes
 		}
+		clear(c.state[:])
 		next := c.next
 		c.prev, c.next = nil, nil
 		chunkPool.Put(c)
@@ -344,8 +354,9 @@ func (q *classic) Info() QueueInfo {
 	defer q.mu.Unlock()
 	i := q.infoLocked()
 	if l := &q.mu.level; l.ready > 0 {
-		c, n := l.firstReady()
-		i.HeadTimestamp = c.msg[n].ArrivedMS
+		if c, n := l.firstReady(); c.state[n]&flagCold == 0 {
+			i.HeadTimestamp = c.msg[n].ArrivedMS
+		}
 	}
 	for c := range q.mu.consumers {
 		i.ConsumerList = append(i.ConsumerList, ConsumerInfo{
@@ -364,7 +375,8 @@ func (q *classic) infoLocked() QueueInfo {
 		Persistent: q.mu.persistent,
 		Consumers:  len(q.mu.consumers), ExclusiveUse: q.mu.exclusive != nil,
 		IdleSinceMS: max(q.mu.lastPublishMS, q.lastUse.Load()),
-		MemoryBytes: q.mu.resting.charged + int64(q.mu.level.chunks)*chunkBytes,
+		InMemory:    q.mu.level.ready + q.mu.level.out - q.mu.level.cold,
+		MemoryBytes: q.mu.resting.charged + q.mu.level.bytes,
 		Counters:    q.mu.counters,
 	}
 }
@@ -372,6 +384,10 @@ func (q *classic) infoLocked() QueueInfo {
 // trim gives back what a quiet queue keeps for its next message.
 func (q *classic) trim() {
 	q.mu.Lock()
+	if q.broker.memory.pressed() {
+		q.mu.pageNext = 0
+	}
+	q.pageOutLocked()
 	if q.mu.level.head == nil {
 		q.mu.resting.trim()
 		q.mu.settled = nil

@@ -100,10 +100,20 @@ func (q *classic) timedReadyLocked(e timedEntry) *chunk {
 		return nil
 	}
 	i := e.number & (chunkLen - 1)
-	if c.state[i]&(stateMask|flagTimed) != stateReady|flagTimed || c.msg[i].ExpiresMS != e.atMS {
+	if c.state[i]&(stateMask|flagTimed) != stateReady|flagTimed {
 		return nil
 	}
 	return c
+}
+
+// headExpiryLocked is when the first ready entry expires, 0 for never. A cold
+// one has an item of its own.
+func (q *classic) headExpiryLocked() int64 {
+	c, i := q.mu.level.firstReady()
+	if c.state[i]&flagCold != 0 {
+		return 0
+	}
+	return c.msg[i].ExpiresMS
 }
 
 // setExpiryTimerLocked sets the timer to the earliest expiry.
@@ -113,8 +123,7 @@ func (q *classic) setExpiryTimerLocked() {
 		at = q.mu.timed[0].atMS
 	}
 	if q.opts.TTLMS >= 0 && q.mu.level.ready > 0 {
-		c, i := q.mu.level.firstReady()
-		if e := c.msg[i].ExpiresMS; e != 0 && (at == 0 || e < at) {
+		if e := q.headExpiryLocked(); e != 0 && (at == 0 || e < at) {
 			at = e
 		}
 	}
@@ -127,8 +136,10 @@ func (q *classic) setExpiryTimerLocked() {
 // expireLocked ends a ready entry whose time is over.
 func (q *classic) expireLocked(c *chunk, i int32) {
 	q.mu.counters.Expired++
-	q.leaveReadyLocked(c, i, c.msg[i])
-	q.free(q.endLocked(c, i))
+	q.leaveReadyLocked(c, i)
+	if m := q.endLocked(c, i); m != nil {
+		q.free(m)
+	}
 }
 
 // expireAtOnce bounds how long a mass expiry keeps the lock.
@@ -154,11 +165,10 @@ func (q *classic) expire(now int64) {
 			n++
 		}
 		for q.opts.TTLMS >= 0 && q.mu.level.ready > 0 && n < expireAtOnce {
-			c, i := q.mu.level.firstReady()
-			if e := c.msg[i].ExpiresMS; e == 0 || e > now {
+			if e := q.headExpiryLocked(); e == 0 || e > now {
 				break
 			}
-			q.expireLocked(c, i)
+			q.expireLocked(q.mu.level.firstReady())
 			n++
 		}
 		if more = n == expireAtOnce; !more {

@@ -48,6 +48,7 @@ func (q *classic) pushRunLocked(p *Publisher, ms []Message, t *Touched) {
 			}
 			n := q.mu.level.add(r, state)
 			q.mu.unackedBytes += int64(len(r.Body))
+			q.markLocked(n, state)
 			q.handLocked(c, r, q.mu.level.seq(n), false)
 			if state&flagLogged != 0 {
 				q.storeLocked(p, m, r, n)
@@ -79,6 +80,7 @@ func (q *classic) storeLocked(p *Publisher, m, resting *Message, n uint64) {
 // enqueueLocked makes ms ready entries.
 func (q *classic) enqueueLocked(p *Publisher, ms []Message) {
 	l := &q.mu.level
+	page := q.overShareLocked()
 	for i := range ms {
 		m := &ms[i]
 		if m.TTLMS >= 0 || q.opts.TTLMS >= 0 {
@@ -99,12 +101,17 @@ func (q *classic) enqueueLocked(p *Publisher, ms []Message) {
 		q.mu.readyBytes += int64(len(r.Body))
 		if state&flagLogged != 0 {
 			q.storeLocked(p, m, r, n)
+		} else if page {
+			q.pageLocked(p, r, m, n)
 		}
 		if timed {
 			q.addTimedLocked(m.ExpiresMS, n)
 		}
 	}
 	q.setExpiryTimerLocked()
+	if page {
+		q.pageOutLocked()
+	}
 }
 
 // nextLocked returns the consumer whose turn it is, and whose outlet has room,
@@ -175,6 +182,9 @@ func (q *classic) deliverLocked(t *Touched) {
 		n, bytes, freed := 0, 0, 0
 		for l.ready > 0 && n < deliverAtOnce && bytes < deliverBytesAtOnce {
 			c, i := l.firstReady()
+			if c.state[i]&flagCold != 0 {
+				break
+			}
 			m := c.msg[i]
 			if m.ExpiresMS != 0 {
 				if now == 0 {
@@ -191,7 +201,7 @@ func (q *classic) deliverLocked(t *Touched) {
 			}
 			n++
 			bytes += len(m.Body)
-			q.leaveReadyLocked(c, i, m)
+			q.leaveReadyLocked(c, i)
 			redelivered := c.state[i]&flagRedelivered != 0
 			if redelivered {
 				q.mu.counters.Redelivered++
@@ -205,6 +215,7 @@ func (q *classic) deliverLocked(t *Touched) {
 			}
 			q.mu.unackedBytes += int64(len(m.Body))
 			seq := l.seq(c.base + uint64(i))
+			q.markLocked(c.base+uint64(i), c.state[i])
 			l.takeOut(c, i)
 			q.handLocked(to, m, seq, redelivered)
 		}
@@ -213,14 +224,17 @@ func (q *classic) deliverLocked(t *Touched) {
 			q.free(m)
 		}
 		if n == 0 {
-			return
+			break
 		}
+	}
+	if l.cold > 0 {
+		q.fetchAheadLocked()
 	}
 }
 
 // leaveReadyLocked accounts for a ready entry that is about to be something else.
-func (q *classic) leaveReadyLocked(c *chunk, i int32, m *Message) {
-	q.mu.readyBytes -= int64(len(m.Body))
+func (q *classic) leaveReadyLocked(c *chunk, i int32) {
+	q.mu.readyBytes -= q.mu.level.size(c, i)
 	if c.state[i]&flagTimed != 0 {
 		c.state[i] &^= flagTimed
 		q.mu.timedLive--
@@ -231,7 +245,9 @@ func (q *classic) leaveReadyLocked(c *chunk, i int32, m *Message) {
 // caller's to free.
 func (q *classic) endLocked(c *chunk, i int32) *Message {
 	if c.state[i]&flagLogged != 0 {
-		q.mu.persistent--
+		if c.state[i]&flagPaged == 0 {
+			q.mu.persistent--
+		}
 		q.mu.settled = append(q.mu.settled, q.mu.level.seq(c.base+uint64(i)))
 	}
 	return q.mu.level.remove(c, i)
@@ -240,12 +256,26 @@ func (q *classic) endLocked(c *chunk, i int32) *Message {
 // get hands the first ready message to fn.
 func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) bool {
 	q.touch()
+	for {
+		found, cold := q.getWarm(noAck, fn)
+		if !cold {
+			return found
+		}
+		q.fetch()
+	}
+}
+
+// getWarm is get if the first message is in memory, otherwise it says so.
+func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (found, cold bool) {
 	q.mu.Lock()
 	defer q.unlock()
 	l := &q.mu.level
 	var now int64
 	for l.ready > 0 {
 		c, i := l.firstReady()
+		if c.state[i]&flagCold != 0 {
+			return false, true
+		}
 		m := c.msg[i]
 		if m.ExpiresMS != 0 {
 			if now == 0 {
@@ -256,7 +286,7 @@ func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)
 				continue
 			}
 		}
-		q.leaveReadyLocked(c, i, m)
+		q.leaveReadyLocked(c, i)
 		d := Delivery{Message: m, Redelivered: c.state[i]&flagRedelivered != 0}
 		if d.Redelivered {
 			q.mu.counters.Redelivered++
@@ -266,15 +296,17 @@ func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)
 			q.endLocked(c, i)
 			fn(&q.getter, &d, l.ready)
 			q.free(m)
-			return true
+			return true, false
 		}
 		q.mu.counters.GotAck++
-		d.Seq = l.seq(c.base + uint64(i))
+		n := c.base + uint64(i)
+		d.Seq = l.seq(n)
 		q.mu.unackedBytes += int64(len(m.Body))
+		q.markLocked(n, c.state[i])
 		l.takeOut(c, i)
 		fn(&q.getter, &d, l.ready)
-		return true
+		return true, false
 	}
 	q.mu.counters.GetEmpty++
-	return false
+	return false, false
 }

@@ -79,7 +79,7 @@ func (q *classic) purge(*Touched) int {
 	l := &q.mu.level
 	n := l.ready
 	q.mu.counters.Purged += uint64(n)
-	if q.mu.persistent > 0 {
+	if q.log != nil {
 		var survivors []Seq
 		for c := l.head; c != nil; c = c.next {
 			for i, s := range c.state {
@@ -100,14 +100,14 @@ func (q *classic) purge(*Touched) int {
 			if c.state[i]&stateMask != stateReady {
 				continue
 			}
-			m := c.msg[i]
-			q.leaveReadyLocked(c, i, m)
-			if c.state[i]&flagLogged != 0 {
+			q.leaveReadyLocked(c, i)
+			if c.state[i]&(flagLogged|flagPaged) == flagLogged {
 				q.mu.persistent--
 			}
 			last := c.live == 1
-			l.remove(c, i)
-			q.free(m)
+			if m := l.remove(c, i); m != nil {
+				q.free(m)
+			}
 			if last {
 				break // c is recycled.
 			}

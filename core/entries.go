@@ -18,21 +18,37 @@ const (
 	flagLogged uint8 = 1 << 4
 	// flagTimed: it has an item of its own in the queue's expiry heap.
 	flagTimed uint8 = 1 << 5
+	// flagCold: its message is in the log only. A cold entry is ready.
+	flagCold uint8 = 1 << 6
+	// flagPaged: the log's reference serves to save memory, not to survive.
+	flagPaged uint8 = 1 << 7
 )
 
-// chunk holds the state of chunkLen consecutive entries of a level.
+// chunk holds the state of chunkLen consecutive entries of a level, and their
+// messages as far as they are in memory.
 type chunk struct {
 	base        uint64 // Number of entry 0, a multiple of chunkLen.
 	live, ready int32  // Entries not gone; entries ready.
 	first       int32  // No ready entry lies before this index.
+	cold        int32  // Entries that are cold,
+	coldBytes   int64  // and the bodies of those together.
 	prev, next  *chunk
 	state       [chunkLen]uint8
-	msg         [chunkLen]*Message
+	msg         *messages // nil while all are cold.
 }
 
-const chunkBytes = 1200 // What a chunk takes, for memory accounting.
+type messages [chunkLen]*Message
 
-var chunkPool = sync.Pool{New: func() any { return new(chunk) }}
+// What a chunk takes, without and with its messages, for memory accounting.
+const (
+	chunkBytes    = 224
+	messagesBytes = 8 * chunkLen
+)
+
+var (
+	chunkPool    = sync.Pool{New: func() any { return new(chunk) }}
+	messagesPool = sync.Pool{New: func() any { return new(messages) }}
+)
 
 // level is the entries of one priority in a queue, in ascending order of their
 // numbers. The queue's lock guards it.
@@ -47,7 +63,8 @@ type level struct {
 	byBase     map[uint64]*chunk
 	cursor     *chunk // No ready entry lies in a chunk before it; nil when none is ready.
 	ready, out int
-	chunks     int
+	cold       int   // The part of ready that is cold.
+	bytes      int64 // What chunks take.
 }
 
 // seq makes the token of entry n.
@@ -66,7 +83,7 @@ func (l *level) add(m *Message, state uint8) uint64 {
 	}
 	i := n & (chunkLen - 1)
 	c.state[i] = state
-	c.msg[i] = m
+	l.messages(c)[i] = m
 	c.live++
 	if state&stateMask == stateReady {
 		c.ready++
@@ -83,9 +100,79 @@ func (l *level) add(m *Message, state uint8) uint64 {
 	return n
 }
 
+// addCold appends an entry, numbered n, whose message is in the log only.
+func (l *level) addCold(n uint64, state uint8, bodyBytes int64) {
+	l.next = n + 1
+	c := l.tail
+	if base := n &^ (chunkLen - 1); c == nil || c.base != base {
+		c = l.grow(base)
+	}
+	i := n & (chunkLen - 1)
+	c.state[i] = state | stateReady | flagCold
+	c.live++
+	c.ready++
+	c.cold++
+	c.coldBytes += bodyBytes
+	l.ready++
+	l.cold++
+	c.first = min(c.first, int32(i))
+	if l.cursor == nil {
+		l.cursor = c
+	}
+}
+
+// messages returns the messages of c, making room for them.
+func (l *level) messages(c *chunk) *messages {
+	if c.msg == nil {
+		c.msg = messagesPool.Get().(*messages)
+		l.bytes += messagesBytes
+	}
+	return c.msg
+}
+
+// freeze makes the ready entry at (c, i), which the log has, cold. It returns
+// the message, which nobody holds any more.
+func (l *level) freeze(c *chunk, i int32) *Message {
+	m := c.msg[i]
+	c.msg[i] = nil
+	c.state[i] |= flagCold
+	c.cold++
+	c.coldBytes += int64(len(m.Body))
+	l.cold++
+	if c.cold == c.live {
+		messagesPool.Put(c.msg)
+		c.msg = nil
+		l.bytes -= messagesBytes
+	}
+	return m
+}
+
+// thaw gives the cold entry at (c, i) its message back.
+func (l *level) thaw(c *chunk, i int32, m *Message) {
+	l.messages(c)[i] = m
+	l.leaveCold(c, i, int64(len(m.Body)))
+}
+
+func (l *level) leaveCold(c *chunk, i int32, bytes int64) {
+	c.state[i] &^= flagCold
+	c.cold--
+	l.cold--
+	c.coldBytes -= bytes
+}
+
+// size is the length of the body of the live entry at (c, i). Of a cold entry
+// only the average in its chunk is known.
+func (l *level) size(c *chunk, i int32) int64 {
+	if c.state[i]&flagCold != 0 {
+		return c.coldBytes / int64(c.cold)
+	}
+	return int64(len(c.msg[i].Body))
+}
+
 func (l *level) grow(base uint64) *chunk {
 	c := chunkPool.Get().(*chunk)
 	c.base, c.live, c.ready, c.first = base, 0, 0, chunkLen
+	c.cold, c.coldBytes = 0, 0
 	c.prev, c.next = l.tail, nil
 	if l.tail != nil {
 		l.tail.next = c
@@ -97,7 +184,7 @@ func (l *level) grow(base uint64) *chunk {
 		l.byBase = make(map[uint64]*chunk)
 	}
 	l.byBase[base] = c
-	l.chunks++
+	l.bytes += chunkBytes
 	return c
 }
 
@@ -152,17 +239,22 @@ func (l *level) putBack(c *chunk, i int32) {
 	}
 }
 
-// remove ends the live entry at (c, i) and returns its message. c may be
-// recycled by it.
+// remove ends the live entry at (c, i) and returns its message, nil if it was
+// cold. c may be recycled by it.
 func (l *level) remove(c *chunk, i int32) *Message {
-	m := c.msg[i]
+	var m *Message
+	if c.state[i]&flagCold != 0 {
+		l.leaveCold(c, i, l.size(c, i))
+	} else {
+		m = c.msg[i]
+		c.msg[i] = nil
+	}
 	if c.state[i]&stateMask == stateReady {
 		c.ready--
 		l.ready--
 	} else {
 		l.out--
 	}
-	c.msg[i] = nil
 	c.state[i] = stateGone
 	c.live--
 	if c.live == 0 {
@@ -198,38 +290,33 @@ func (l *level) unlink(c *chunk) {
 		l.hit = nil
 	}
 	delete(l.byBase, c.base)
-	l.chunks--
+	l.bytes -= chunkBytes
+	if c.msg != nil {
+		messagesPool.Put(c.msg)
+		c.msg = nil
+		l.bytes -= messagesBytes
+	}
 	c.prev, c.next = nil, nil
 	chunkPool.Put(c)
 }
 
 // check panics if l contradicts itself.
 func (l *level) check() {
-	ready, out, chunks := 0, 0, 0
+	ready, out, cold := 0, 0, 0
+	var bytes int64
 	seen := l.cursor == nil
 	var last uint64
 	for c := l.head; c != nil; c = c.next {
-		chunks++
+		bytes += chunkBytes
+		if c.msg != nil {
+			bytes += messagesBytes
+		}
 		if c != l.head && c.base <= last {
 			panic("core: chunks out of order")
 		}
 		last = c.base
-		r, o := 0, 0
-		for i := range c.state {
-			switch c.state[i] & stateMask {
-			case stateReady:
-				r++
-				if int32(i) < c.first {
-					panic("core: ready entry before first")
-				}
-			case stateOut:
-				o++
-			}
-			if (c.state[i]&stateMask == stateGone) != (c.msg[i] == nil) {
-				panic("core: message without entry or entry without message")
-			}
-		}
-		if int(c.ready) != r || int(c.live) != r+o || c.live == 0 {
+		r, o, f := c.checkEntries()
+		if int(c.ready) != r || int(c.live) != r+o || int(c.cold) != f || c.live == 0 || c.coldBytes < 0 {
 			panic("core: chunk counts are wrong")
 		}
 		if c == l.cursor {
@@ -238,9 +325,32 @@ func (l *level) check() {
 		if r > 0 && !seen {
 			panic("core: ready entry before the cursor")
 		}
-		ready, out = ready+r, out+o
+		ready, out, cold = ready+r, out+o, cold+f
 	}
-	if ready != l.ready || out != l.out || chunks != l.chunks || len(l.byBase) != chunks {
+	if ready != l.ready || out != l.out || cold != l.cold || bytes != l.bytes {
 		panic("core: level counts are wrong")
 	}
+}
+
+// checkEntries counts c's entries.
+func (c *chunk) checkEntries() (ready, out, cold int) {
+	for i, s := range c.state {
+		switch s & stateMask {
+		case stateReady:
+			ready++
+			if int32(i) < c.first {
+				panic("core: ready entry before first")
+			}
+		case stateOut:
+			out++
+		}
+		if s&flagCold != 0 {
+			cold++
+		}
+		has := c.msg != nil && c.msg[i] != nil
+		if want := s&stateMask != stateGone && s&flagCold == 0; has != want {
+			panic("core: message without entry or entry without message")
+		}
+	}
+	return ready, out, cold
 }

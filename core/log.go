@@ -4,9 +4,10 @@ package core
 // persist implements it on segment files; MemoryLog keeps nothing. Any
 // goroutine may call it.
 type MessageLog interface {
-	// Recover reports what the log holds, once, before anything else is
-	// called. References to queues that known does not know are dropped.
-	// Entries come in ascending order within each queue and priority.
+	// Recover reports what the log held when it was opened, once, before any
+	// other method but OpenQueue. References to queues that known does not know
+	// are dropped, and so are transient messages. Entries come in ascending
+	// order within each queue and priority.
 	Recover(known func(QueueID) bool, fn func(RecoveredLevel) error) error
 
 	// OpenQueue returns the part of the log that holds q's references. What
@@ -48,8 +49,14 @@ type ChangeSet interface {
 type QueueLog interface {
 	// Add refers to m from the queue at seq, which ascends within a priority.
 	// m's bytes are copied; a message that several queues of one set refer to
-	// (the same *Message as origin) is written once.
+	// (the same *Message as origin) is written once. One that is not Persistent
+	// is written only to leave memory: it needs no sync and is gone after a
+	// restart.
 	Add(set ChangeSet, seq Seq, m *Message, origin *Message)
+
+	// Written returns a number below which every reference of prio that was
+	// added can be Read, so that the queue may forget the message itself.
+	Written(prio uint8) Seq
 
 	// Settle lets go of references. One that is not yet being written is
 	// struck from its set and counts as complete. A settlement may be lost in
@@ -117,6 +124,9 @@ func (MemoryLog) Close() error { return nil }
 
 // Add does nothing.
 func (MemoryLog) Add(ChangeSet, Seq, *Message, *Message) {}
+
+// Written is always 0: a queue must keep its messages.
+func (MemoryLog) Written(uint8) Seq { return 0 }
 
 // Settle does nothing.
 func (MemoryLog) Settle([]Seq) {}

@@ -62,6 +62,12 @@ func (m *Memory) Refusing() bool {
 	return limit > 0 && m.live.Load() > limit+limit/10
 }
 
+// pressed reports whether queues should keep less in memory than they may.
+func (m *Memory) pressed() bool {
+	limit := m.limit.Load()
+	return limit > 0 && m.live.Load() > limit/2
+}
+
 // Charge adds n bytes, which may be negative, that an adapter holds.
 func (m *Memory) Charge(n int64) { m.charge(n) }
 

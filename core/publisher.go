@@ -29,8 +29,9 @@ type Publisher struct {
 	spares  int      // How many of spare are in use.
 
 	gather gatherer
-	whole  [1]run // The runs of a batch that goes one way.
+	whole  [1]run    // The runs of a batch that goes one way.
 	set    ChangeSet // Of the batch under way, nil while nothing is stored.
+	paging ChangeSet // The same for transient messages that leave memory.
 }
 
 // NewPublisher makes a publisher whose completions go to c.
@@ -200,6 +201,14 @@ func (p *Publisher) changeSet() ChangeSet {
 	return p.set
 }
 
+// pagingSet returns the set of what is written only to leave memory.
+func (p *Publisher) pagingSet() ChangeSet {
+	if p.paging == nil {
+		p.paging = p.broker.log.Begin()
+	}
+	return p.paging
+}
+
 // numbers is a range of publish numbers.
 type numbers struct{ first, last uint64 }
 
@@ -207,6 +216,10 @@ type numbers struct{ first, last uint64 }
 func (p *Publisher) complete(ms []Message) {
 	set := p.set
 	p.set = nil
+	if p.paging != nil {
+		p.paging.Close(func(error) {}) // If it fails, the messages stay in memory.
+		p.paging = nil
+	}
 	var stored []numbers
 	var done numbers // A range not yet reported, empty while first is 0.
 	kind := OK

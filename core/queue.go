@@ -60,7 +60,8 @@ type Queue interface {
 
 	setPrefetch(c *Consumer, n int, t *Touched)
 
-	// get hands the first ready message to fn under the queue's lock.
+	// get hands the first ready message to fn under the queue's lock. It may
+	// wait for the log.
 	get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) bool
 	settle(h *Holder, op Settlement, seqs []Seq, t *Touched)
 	purge(t *Touched) int
@@ -77,6 +78,8 @@ type Queue interface {
 	closed() bool
 	// dropConsumers detaches all consumers of a closed queue and tells them.
 	dropConsumers(reason string, t *Touched)
+	// recover gives the queue what the log held when the broker started.
+	recover(r RecoveredLevel)
 	// touch restarts the clock of x-expires.
 	touch()
 	// trim gives back what a quiet queue keeps for its next message.
@@ -91,6 +94,7 @@ type QueueInfo struct {
 	ReadyBytes    int64
 	UnackedBytes  int64
 	Persistent    int // Messages, ready and unacked, that are stored.
+	InMemory      int // Messages, ready and unacked, whose bodies are in memory.
 	Consumers     int
 	ExclusiveUse  bool // A consumer asked for exclusive use.
 	IdleSinceMS   int64
@@ -114,6 +118,7 @@ type QueueCounters struct {
 	Returned      uint64 // Requeued.
 	Rejected      uint64 // Discarded by a consumer.
 	Purged        uint64
+	Damaged       uint64 // Could not be read back from the log.
 }
 
 // ConsumerInfo is a row of QueueInfo.
