@@ -10,16 +10,16 @@ import (
 	"leveret/core/auth"
 )
 
-// right is what a resource asks of a user, in ascending order: each tag has
-// the rights of those before it, but for policymaker, which monitoring lacks.
+// right is what a resource asks of a user.
 type right int
 
 const (
 	noLogin       right = iota // Anyone, even without a name.
 	management                 // Any of the four tags.
 	inVHost                    // That, and a permission entry in the path's virtual host.
+	policymaker                // The policymaker tag.
 	monitoring                 // The monitoring tag.
-	administrator              // The administrator tag.
+	administrator              // The administrator tag, which includes the others.
 )
 
 // principal is who makes a request.
@@ -96,6 +96,10 @@ func (c *call) authorise(need right) error {
 		return notAuthorised("Not management user")
 	}
 	switch need {
+	case policymaker:
+		if !c.user.tagged(auth.TagPolicymaker, auth.TagAdministrator) {
+			return notAuthorised("Not policymaker user")
+		}
 	case monitoring:
 		if !c.user.isMonitor() {
 			return notAuthorised("Not monitor user")

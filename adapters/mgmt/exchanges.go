@@ -1,6 +1,8 @@
 package mgmt
 
 import (
+	"strings"
+
 	"leveret/core"
 )
 
@@ -54,7 +56,10 @@ func (c *call) exchangeObject(v *core.VHost, x *core.Exchange) object {
 	i := x.Info()
 	out := object{
 		"name": i.Name, "vhost": v.Name(), "type": i.Type, "durable": i.Durable, "auto_delete": i.AutoDelete,
-		"internal": i.Internal, "arguments": tableJSON(i.Arguments), "policy": nil, "user_who_performed_action": systemUser,
+		"internal": i.Internal, "arguments": tableJSON(i.Arguments), "policy": nil,
+	}
+	if i.Name == "" || strings.HasPrefix(i.Name, "amq.") {
+		out["user_who_performed_action"] = systemUser
 	}
 	key := rateKey{kind: ratedExchange, vhost: v.Name(), name: i.Name}
 	if stats := c.s.rates.messageStats(key, exchangeValues(&i)); stats != nil {

@@ -15,8 +15,8 @@ type handler func(c *call) error
 // methods are what a resource understands.
 type methods struct {
 	get, put, post, delete handler
-	// write is the right that everything but get needs; the resource's own if
-	// it is noLogin, the lowest.
+	// write is what everything but get needs, if that is more than the
+	// resource itself asks for.
 	write right
 }
 
@@ -99,6 +99,17 @@ func (s *Server) resources() []resource {
 		{"/channels/{channel}", management, methods{get: (*call).getChannel}},
 		{"/consumers", management, methods{get: (*call).listConsumers}},
 		{"/consumers/{vhost}", inVHost, methods{get: (*call).listConsumers}},
+
+		{"/definitions", administrator, methods{get: (*call).getDefinitions, post: (*call).postDefinitions}},
+		{"/definitions/{vhost}", administrator, methods{get: (*call).getDefinitions, post: (*call).postDefinitions}},
+		{"/all-configuration", administrator, methods{get: (*call).getDefinitions, post: (*call).postDefinitions}},
+
+		{"/policies", management, methods{get: (*call).listPolicies}},
+		{"/policies/{vhost}", inVHost, methods{get: (*call).listPolicies}},
+		{"/parameters", policymaker, methods{get: (*call).listParameters}},
+		{"/parameters/{component}", policymaker, methods{get: (*call).listParameters}},
+		{"/parameters/{component}/{vhost}", policymaker, methods{get: (*call).listParameters}},
+		{"/global-parameters", policymaker, methods{get: (*call).listGlobalParameters}},
 
 		{"/aliveness-test/{vhost}", inVHost, methods{get: (*call).aliveness}},
 		{"/healthchecks/node", management, methods{get: (*call).healthy}},

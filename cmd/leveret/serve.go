@@ -118,6 +118,20 @@ func newBroker(s *config.Serve, set *config.Settings, log *slog.Logger) (*core.B
 	if err != nil {
 		return nil, fmt.Errorf("make the broker: %w", err)
 	}
+	if set.Definitions == nil {
+		return broker, nil
+	}
+	report, err := broker.ImportDefinitions(set.Definitions, "")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--load-definitions %s: %w", s.LoadDefinitions, err), broker.Close())
+	}
+	for _, what := range report.Skipped {
+		log.Warn("definition not imported", slog.String("what", what))
+	}
+	for _, what := range report.Idle {
+		log.Warn("definition without effect in this release", slog.String("what", what))
+	}
+	log.Info("definitions imported", slog.String("file", s.LoadDefinitions), slog.Int("skipped", len(report.Skipped)))
 	return broker, nil
 }
 

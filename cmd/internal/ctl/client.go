@@ -123,7 +123,7 @@ func (c *client) call(method, path string, in, out any, headers ...string) error
 	if res.StatusCode >= 300 {
 		return c.refused(res.StatusCode, b)
 	}
-	if out == nil {
+	if out == nil || len(b) == 0 {
 		return nil
 	}
 	d := json.NewDecoder(bytes.NewReader(b))

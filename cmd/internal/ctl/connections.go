@@ -12,6 +12,9 @@ type closeConnection struct {
 }
 
 func (v *closeConnection) Run(t *tool) error {
+	if v.Name == "" {
+		return exitf(exitUsage, "which connection? list_connections pid shows those there are")
+	}
 	reason := strings.Join(v.Reason, " ")
 	t.print.banner("Closing connection %s, reason: %s...", v.Name, reason)
 	err := t.delete(path("connections", v.Name), "X-Reason", reason)

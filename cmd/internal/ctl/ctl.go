@@ -36,9 +36,10 @@ func exitf(code int, format string, args ...any) error {
 // tool is what a verb works with.
 type tool struct {
 	*client
-	print printer
-	vhost string
-	stdin io.Reader
+	print  printer
+	vhost  string
+	stdin  io.Reader
+	stderr io.Writer
 }
 
 // Main runs one command line (without the program's name, which is name) and
@@ -92,7 +93,7 @@ func run(parser *kong.Kong, g *grammar, name string, args []string, stdin io.Rea
 		fmt.Fprintf(stderr, "Error: %v\nTry '%s --help'.\n", err, name)
 		return exitUsage
 	}
-	t, err := g.tool(stdin, stdout)
+	t, err := g.tool(stdin, stdout, stderr)
 	if err == nil {
 		err = kctx.Run(t)
 	}
@@ -111,7 +112,7 @@ func run(parser *kong.Kong, g *grammar, name string, args []string, stdin io.Rea
 }
 
 // tool prepares what verbs work with.
-func (g *grammar) tool(stdin io.Reader, stdout io.Writer) (*tool, error) {
+func (g *grammar) tool(stdin io.Reader, stdout, stderr io.Writer) (*tool, error) {
 	c, err := newClient(&g.Connection)
 	if err != nil {
 		return nil, err
@@ -120,6 +121,7 @@ func (g *grammar) tool(stdin io.Reader, stdout io.Writer) (*tool, error) {
 		client: c,
 		vhost:  g.VHost,
 		stdin:  stdin,
+		stderr: stderr,
 		print: printer{
 			w: stdout, format: g.Formatter,
 			quiet: g.Quiet || g.Silent, headless: g.Silent || g.NoTableHeaders,

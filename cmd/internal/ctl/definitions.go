@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -51,6 +52,19 @@ func (v *importDefinitions) Run(t *tool) error {
 	if !json.Valid(all) {
 		return exitf(exitData, "%s does not hold JSON", v.File)
 	}
-	err = t.call(http.MethodPost, "/definitions", json.RawMessage(all), nil)
-	return t.explain(err, exitData)
+	// Leveret says what it did not take; RabbitMQ never answers with a body.
+	var report struct {
+		Skipped []string `json:"skipped"`
+		Idle    []string `json:"without_effect"`
+	}
+	if err := t.call(http.MethodPost, "/definitions", json.RawMessage(all), &report); err != nil {
+		return t.explain(err, exitData)
+	}
+	for _, what := range report.Skipped {
+		fmt.Fprintln(t.stderr, "Not imported:", what)
+	}
+	for _, what := range report.Idle {
+		fmt.Fprintln(t.stderr, "Without effect:", what)
+	}
+	return nil
 }

@@ -1,0 +1,138 @@
+package mgmt
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+
+	"leveret/core"
+)
+
+func (c *call) getDefinitions() error {
+	all, err := c.s.broker.ExportDefinitions(c.param("vhost"))
+	if err != nil {
+		return err
+	}
+	if name := c.r.URL.Query().Get("download"); name != "" {
+		c.w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	}
+	return c.ok(json.RawMessage(all))
+}
+
+// postDefinitions imports. RabbitMQ answers 204 whatever became of the items;
+// where some are not served, we say which with a 200.
+func (c *call) postDefinitions() error {
+	data, err := c.uploaded()
+	if err != nil {
+		return err
+	}
+	v, err := decodeJSON(data)
+	if _, ok := v.(map[string]any); err != nil || !ok {
+		return badRequest("failed_to_parse_json")
+	}
+	if err := usersHaveTags(v); err != nil {
+		return err
+	}
+	report, err := c.s.broker.ImportDefinitions(data, c.param("vhost"))
+	if err != nil {
+		var ce *core.Error
+		if errors.As(err, &ce) && ce.Kind == core.NotFound {
+			return badRequest(ce.Why) // Something that the file refers to, not the resource.
+		}
+		return err
+	}
+	if len(report.Skipped)+len(report.Idle) == 0 {
+		return c.done(false)
+	}
+	c.s.log.Warn("definitions imported in part", slog.Any("skipped", report.Skipped), slog.Any("without_effect", report.Idle))
+	return c.ok(object{"skipped": append([]string{}, report.Skipped...), "without_effect": append([]string{}, report.Idle...)})
+}
+
+// usersHaveTags refuses a user without tags before anything is imported: it is
+// more likely to be a mistake than to be meant.
+func usersHaveTags(definitions any) error {
+	users, _ := definitions.(map[string]any)["users"].([]any)
+	for _, u := range users {
+		if user, ok := u.(map[string]any); ok && !body(user).has("tags") {
+			return badRequest("tags_not_present")
+		}
+	}
+	return nil
+}
+
+// uploaded is the body, or the field called file of a form.
+func (c *call) uploaded() ([]byte, error) {
+	if !strings.HasPrefix(c.r.Header.Get("Content-Type"), "multipart/form-data") {
+		return c.bytes(maxDefinitionsBody)
+	}
+	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxDefinitionsBody)
+	parts, err := c.r.MultipartReader()
+	if err != nil {
+		return nil, badRequest("the form cannot be read")
+	}
+	for {
+		part, err := parts.NextPart()
+		if err != nil {
+			return nil, badRequest("the form has no field called file")
+		}
+		if part.FormName() == "file" {
+			data, err := io.ReadAll(part)
+			if err != nil {
+				return nil, badRequest("the form cannot be read")
+			}
+			return data, nil
+		}
+	}
+}
+
+// settings lists one kind of what is declared but has no endpoint to change it
+// yet, by the key it has in the definitions.
+func (c *call) settings(key string, keep func(o object) bool) error {
+	all, err := c.s.broker.ExportDefinitions("")
+	if err != nil {
+		return err
+	}
+	var file map[string]json.RawMessage
+	if err := json.Unmarshal(all, &file); err != nil {
+		return err
+	}
+	var items []object
+	if raw, ok := file[key]; ok {
+		if err := json.Unmarshal(raw, &items); err != nil {
+			return err
+		}
+	}
+	visible := map[string]bool{}
+	vhosts, err := c.vhosts()
+	if err != nil {
+		return err
+	}
+	for _, v := range vhosts {
+		visible[v.Name()] = true
+	}
+	rows := []row{}
+	for _, o := range items {
+		vhost, inVHost := o["vhost"].(string)
+		if inVHost && !visible[vhost] || !keep(o) {
+			continue
+		}
+		name, _ := o["name"].(string)
+		rows = append(rows, row{vhost, name, func() object { return o }})
+	}
+	return c.list(rows)
+}
+
+func everything(object) bool { return true }
+
+func (c *call) listPolicies() error { return c.settings("policies", everything) }
+
+func (c *call) listParameters() error {
+	component := c.param("component")
+	return c.settings("parameters", func(o object) bool { return component == "" || o["component"] == component })
+}
+
+func (c *call) listGlobalParameters() error { return c.settings("global_parameters", everything) }
