@@ -132,7 +132,10 @@ func (v *VHost) applyQueue(c *Change) {
 	d.queue = newClassic(v, queueOptions(def))
 	v.putQueue(name, d)
 	v.queueCount.Add(1)
-	v.queuesChanged()
+	v.tables.Lock()
+	delete(v.tables.undeleted, name)
+	v.reroutedLocked("")
+	v.tables.Unlock()
 }
 
 func (v *VHost) applyBinding(c *Change) {

@@ -336,7 +336,7 @@ func (v *VHost) makeQueues(ds []QueueDef) error {
 		if added[d.Name] || v.destination(d.Name) != nil {
 			continue
 		}
-		if limit := v.maxQueues.Load(); limit >= 0 && v.queueCount.Load()+int64(len(changes)) >= limit {
+		if limit := v.maxQueues.Load(); limit >= 0 && v.queueCount.Load()+int64(len(added)) >= limit {
 			return errorf(Limit, "cannot declare queue '%s': queue limit in vhost '%s' (%d) is reached", d.Name, v.name, limit)
 		}
 		id, err := v.broker.definitions.NextQueueID()
@@ -344,7 +344,7 @@ func (v *VHost) makeQueues(ds []QueueDef) error {
 			return errorf(Unavailable, "the broker cannot number the queue: %v", err)
 		}
 		added[d.Name], d.ID = true, id
-		changes = append(changes, Change{Kind: DefQueue, Key: []string{v.name, d.Name}, Value: d, Transient: !d.Durable})
+		changes = append(changes, v.queueChanges(d)...)
 	}
 	return v.commit(changes...)
 }

@@ -174,8 +174,7 @@ func (s *Session) createQueueLocked(d *QueueDeclare, byDefault QueueType) (answe
 	if d.Exclusive {
 		def.Owner = s.id
 	}
-	err = v.commit(Change{Kind: DefQueue, Key: []string{v.name, d.Name}, Value: def, Transient: !d.Durable})
-	if err != nil {
+	if err := v.commit(v.queueChanges(def)...); err != nil {
 		return QueueDeclared{}, nil, err
 	}
 	return QueueDeclared{Name: d.Name}, v.declared(d.Name), nil

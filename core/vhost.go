@@ -54,6 +54,9 @@ type VHost struct {
 		// binding or as their alternate, and by how many ways. The name need
 		// not exist.
 		upstream map[string]map[*Exchange]int
+		// undeleted has, by a queue's name, the changes that should have
+		// removed it from the store when that failed.
+		undeleted map[string][]Change
 	}
 }
 
@@ -86,6 +89,7 @@ func newVHost(b *Broker, d VHostDef) *VHost {
 	v.maxQueues.Store(-1)
 	v.maxConnections.Store(-1)
 	v.tables.upstream = make(map[string]map[*Exchange]int)
+	v.tables.undeleted = make(map[string][]Change)
 	var xs hamt.Map[string, *Exchange]
 	for _, d := range predeclared {
 		d.VHost, d.Durable = v.name, true
@@ -348,6 +352,9 @@ func (v *VHost) deleteQueueIf(q Queue, cond func(QueueInfo) error, reason string
 		// until then it must not stand in the way of a new one.
 		v.broker.logger.Error("queue deleted in memory only", "vhost", v.name, "queue", name, "error", err)
 		v.broker.apply(changes)
+		v.tables.Lock()
+		v.tables.undeleted[name] = changes
+		v.tables.Unlock()
 	}
 	unlock()
 	if d.owner != nil {
@@ -356,6 +363,18 @@ func (v *VHost) deleteQueueIf(q Queue, cond func(QueueInfo) error, reason string
 	v.autoDelete(sources)
 	q.dropConsumers(reason, t)
 	return ready, err
+}
+
+// queueChanges returns the changes that declare a queue. The name's lock is held.
+func (v *VHost) queueChanges(d QueueDef) []Change {
+	c := Change{Kind: DefQueue, Key: []string{v.name, d.Name}, Value: d, Transient: !d.Durable}
+	v.tables.Lock()
+	defer v.tables.Unlock()
+	old := v.tables.undeleted[d.Name]
+	if len(old) > 0 {
+		c.Was = AnyRevision
+	}
+	return append(slices.Clip(old), c)
 }
 
 // autoDelete deletes those of xs that have lost their last binding, and in
