@@ -136,3 +136,12 @@ func next[T any](t testing.TB, ch <-chan T) T {
 	}
 	panic("unreachable")
 }
+
+func mustVHost(t testing.TB, s *testServer) *core.VHost {
+	t.Helper()
+	v, ok := s.broker.VHost("/")
+	if !ok {
+		t.Fatal("no vhost /")
+	}
+	return v
+}
