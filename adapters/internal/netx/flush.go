@@ -59,6 +59,10 @@ const (
 
 	// connChunk is what a connection that is not plain TCP is given at once.
 	connChunk = 64 << 10
+
+	// hintMax bounds what a connection takes from the pools before anything
+	// is appended: a fan-out appends to thousands before it flushes the first.
+	hintMax = size64K
 )
 
 var errWriteStalled = errors.New("netx: the peer takes nothing")
@@ -145,7 +149,7 @@ func (o *Out) nextLocked() bool {
 		o.B = nil
 		return false
 	}
-	o.mu.hint = max(len(o.B), o.mu.hint-o.mu.hint/8)
+	o.mu.hint = min(max(len(o.B), o.mu.hint-o.mu.hint/4), hintMax)
 	o.mu.inflight = n
 	o.w.buf, o.w.left, o.w.refs = o.B, o.B, o.mu.refs
 	if o.w.refs != nil {

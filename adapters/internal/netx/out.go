@@ -73,7 +73,7 @@ type Out struct {
 		refBytes int      // Their sum.
 		inflight int      // Bytes of the batch that the flag's holder has not written yet.
 		sent     int64    // Stream offset of the next byte to leave.
-		hint     int      // Size the next buffer should have, from recent ones.
+		hint     int      // Size the next buffer should have, from recent ones, up to hintMax.
 
 		waiting waitList      // Who found no room, in order.
 		asked   askedMarks    // Where in the stream lies what the client asked for.
@@ -149,6 +149,8 @@ func NewOut(c net.Conn, o OutOptions) *Out {
 // SetBeforeWrite has f called by the holder of the writer flag, under the lock,
 // before it takes what is pending and before it lets go. Whatever f appends
 // leaves in the same write; so coalesced confirms are made at the last moment.
+// With nothing marked f appends nothing, or the writer never comes to an end.
+// It may use B, Reserve, AppendRef and Asked.
 // Completions that mark something for f and then call Flush or Kick are never
 // missed (flush.go). Call it once, before the first Lock.
 func (o *Out) SetBeforeWrite(f func()) { o.beforeWrite = f }
@@ -212,6 +214,9 @@ func (o *Out) AppendRef(p []byte) {
 // Asked says, under Lock, that the last n bytes appended answer something the
 // client asked for: a reply, a return, a confirm, a get-ok.
 func (o *Out) Asked(n int) {
+	if o.mu.err != nil || o.mu.closing {
+		return
+	}
 	o.mu.asked.add(o.mu.sent+int64(o.pendingLocked()), n)
 }
 
