@@ -47,17 +47,19 @@ type exception struct {
 
 func (e *exception) Error() string { return e.replyText() }
 
-// replyText is "NOT_FOUND - no queue 'q' in vhost '/'", at most 255 bytes.
+// replyText is "NOT_FOUND - no queue 'q' in vhost '/'". What is longer than the
+// 255 bytes there are is cut as RabbitMQ cuts it, to 252 and three dots.
 func (e *exception) replyText() string {
 	text := wire.ReplyName(e.code)
 	if e.text != "" {
 		text += " - " + e.text
 	}
 	if len(text) > 255 {
-		text = text[:255]
+		text = text[:252]
 		for i := 0; i < utf8.UTFMax && !utf8.ValidString(text); i++ {
 			text = text[:len(text)-1]
 		}
+		text += "..."
 	}
 	return text
 }
