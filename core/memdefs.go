@@ -1,13 +1,16 @@
 package core
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 )
 
-// MemoryDefinitions is a Definitions that keeps nothing over a restart, for
-// brokers without a data directory and for tests.
+// MemoryDefinitions is a Definitions in memory, for brokers without a data
+// directory and for tests. Once closed it may be given to another broker, which
+// finds what a store on disk would have kept.
 type MemoryDefinitions struct {
 	mu struct {
 		sync.Mutex
@@ -19,7 +22,7 @@ type MemoryDefinitions struct {
 }
 
 type memoryDefinition struct {
-	value    any
+	change   Change
 	revision uint64
 }
 
@@ -30,7 +33,7 @@ func NewMemoryDefinitions() *MemoryDefinitions {
 	return d
 }
 
-// Watch reports nothing at first: a new store is empty.
+// Watch implements Definitions.
 func (d *MemoryDefinitions) Watch(fn func([]Change)) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -38,6 +41,14 @@ func (d *MemoryDefinitions) Watch(fn func([]Change)) error {
 		return errors.New("definitions are watched already")
 	}
 	d.mu.watch = fn
+	if len(d.mu.stored) > 0 {
+		changes := make([]Change, 0, len(d.mu.stored))
+		for _, m := range d.mu.stored {
+			changes = append(changes, m.change)
+		}
+		slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.Kind, b.Kind) })
+		fn(changes)
+	}
 	return nil
 }
 
@@ -63,7 +74,7 @@ func (d *MemoryDefinitions) Commit(changes []Change) error {
 			continue
 		}
 		d.mu.revision++
-		d.mu.stored[string(key)] = memoryDefinition{c.Value, d.mu.revision}
+		d.mu.stored[string(key)] = memoryDefinition{*c, d.mu.revision}
 	}
 	if d.mu.watch != nil {
 		d.mu.watch(changes)
@@ -77,7 +88,7 @@ func (d *MemoryDefinitions) Get(kind DefinitionKind, key []string) (any, uint64,
 	defer d.mu.Unlock()
 	var buf [128]byte
 	m := d.mu.stored[string(appendDefinitionKey(buf[:0], kind, key))]
-	return m.value, m.revision, nil
+	return m.change.Value, m.revision, nil
 }
 
 // NextQueueID implements Definitions. Ids start at 1.
@@ -91,8 +102,18 @@ func (d *MemoryDefinitions) NextQueueID() (QueueID, error) {
 	return d.mu.queueID, nil
 }
 
-// Close does nothing.
-func (d *MemoryDefinitions) Close() error { return nil }
+// Close forgets what is transient and ends the watch.
+func (d *MemoryDefinitions) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.watch = nil
+	for key, m := range d.mu.stored {
+		if m.change.Transient {
+			delete(d.mu.stored, key)
+		}
+	}
+	return nil
+}
 
 // appendDefinitionKey appends kind and the parts of key, each behind its
 // length, because names hold any byte.

@@ -1,9 +1,7 @@
 package core
 
 import (
-	"cmp"
 	"errors"
-	"slices"
 	"testing"
 
 	"leveret/core/auth"
@@ -49,57 +47,29 @@ func TestMemoryDefinitions(t *testing.T) {
 	}
 }
 
-// durableDefinitions remembers what a store on disk would.
-type durableDefinitions struct {
+// failingDefinitions fails the next commit if fail is set.
+type failingDefinitions struct {
 	*MemoryDefinitions
-	kept map[string]Change
-	fail error // What the next commit fails with.
+	fail error
 }
 
-func (d *durableDefinitions) Commit(cs []Change) error {
-	if d.fail != nil {
-		err := d.fail
+func (d *failingDefinitions) Commit(cs []Change) error {
+	if err := d.fail; err != nil {
 		d.fail = nil
 		return err
 	}
-	err := d.MemoryDefinitions.Commit(cs)
-	for _, c := range cs {
-		key := string(appendDefinitionKey(nil, c.Kind, c.Key))
-		switch {
-		case err != nil || c.Transient:
-		case c.Value == nil:
-			delete(d.kept, key)
-		default:
-			d.kept[key] = c
-		}
-	}
-	return err
-}
-
-// reopen returns the store as the next start finds it.
-func (d *durableDefinitions) reopen() *durableDefinitions {
-	return &durableDefinitions{MemoryDefinitions: NewMemoryDefinitions(), kept: d.kept}
-}
-
-func (d *durableDefinitions) Watch(fn func([]Change)) error {
-	var cs []Change
-	for _, c := range d.kept {
-		cs = append(cs, c)
-	}
-	slices.SortFunc(cs, func(a, b Change) int { return cmp.Compare(a.Kind, b.Kind) })
-	if len(cs) > 0 {
-		fn(cs)
-	}
-	return d.MemoryDefinitions.Watch(fn)
+	return d.MemoryDefinitions.Commit(cs)
 }
 
 func TestRestart(t *testing.T) {
-	store := &durableDefinitions{MemoryDefinitions: NewMemoryDefinitions(), kept: map[string]Change{}}
+	store := NewMemoryDefinitions()
 	start := func() (*Broker, *Session) {
 		b, err := New(Options{Definitions: store})
 		must(t, err)
-		t.Cleanup(func() { b.Close() })
-		return b, testSession(t, b, "guest")
+		u, _ := b.Auth().User("guest")
+		s, err := b.OpenSession(SessionOptions{VHost: "/", User: u})
+		must(t, err)
+		return b, s
 	}
 	b, s := start()
 	must(t, b.PutUser(auth.User{Name: "u"}))
@@ -120,7 +90,7 @@ func TestRestart(t *testing.T) {
 	must(t, s.Bind(toExchange("amq.topic", "#", "t")))
 	id := s.vhost.queue("durable").Options().ID
 
-	store = store.reopen()
+	must(t, b.Close())
 	b, s = start()
 	if len(b.Auth().Users()) != 2 || !b.Auth().Allowed("u", "/", auth.Read, "x") || s.vhost.Limits()[LimitQueues] != 10 || string(b.Global("cluster_name")) != `"c"` {
 		t.Error("users, permissions, limits or parameters are lost")
@@ -142,7 +112,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestStoreThatFails(t *testing.T) {
-	store := &durableDefinitions{MemoryDefinitions: NewMemoryDefinitions(), kept: map[string]Change{}}
+	store := &failingDefinitions{MemoryDefinitions: NewMemoryDefinitions()}
 	b, err := New(Options{Definitions: store})
 	must(t, err)
 	defer b.Close()

@@ -19,7 +19,7 @@ func checkTopology(t testing.TB, v *VHost) {
 	stored := map[DefinitionKind]int{}
 	d := v.broker.definitions.(*MemoryDefinitions)
 	for _, m := range d.mu.stored {
-		switch m.value.(type) {
+		switch m.change.Value.(type) {
 		case ExchangeDef:
 			stored[DefExchange]++
 		case QueueDef:
