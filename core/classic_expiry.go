@@ -33,7 +33,7 @@ func (q *classic) expiryOf(m *Message, nowMS int64) int64 {
 
 // isTimed reports whether m may expire before the entries in front of it.
 func (q *classic) isTimed(m *Message) bool {
-	return m.ExpiresMS != 0 && m.TTLMS >= 0 && (q.opts.TTLMS < 0 || m.TTLMS < q.opts.TTLMS)
+	return m.ExpiresMS != 0 && (q.opts.TTLMS < 0 || m.ExpiresMS < m.ArrivedMS+q.opts.TTLMS)
 }
 
 func (q *classic) addTimedLocked(atMS int64, n uint64) {

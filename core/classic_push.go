@@ -208,6 +208,7 @@ func (q *classic) deliverLocked(t *Touched) {
 			}
 			if to.opts.NoAck {
 				to.in.pending = append(to.in.pending, Delivery{Message: m, Redelivered: redelivered})
+				q.markLocked(c.base+uint64(i), c.state[i])
 				q.endLocked(c, i)
 				done[freed] = m
 				freed++
@@ -291,6 +292,8 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 		if d.Redelivered {
 			q.mu.counters.Redelivered++
 		}
+		n := c.base + uint64(i)
+		q.markLocked(n, c.state[i])
 		if noAck {
 			q.mu.counters.GotAuto++
 			q.endLocked(c, i)
@@ -299,10 +302,8 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 			return true, false
 		}
 		q.mu.counters.GotAck++
-		n := c.base + uint64(i)
 		d.Seq = l.seq(n)
 		q.mu.unackedBytes += int64(len(m.Body))
-		q.markLocked(n, c.state[i])
 		l.takeOut(c, i)
 		fn(&q.getter, &d, l.ready)
 		return true, false

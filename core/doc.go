@@ -2,17 +2,17 @@
 // virtual hosts, exchanges, bindings, queues, consumers, users and their rights.
 // Adapters translate protocols into it; a Go program can embed it.
 //
-//	 Publisher.Publish(batch of one read)
-//	     |  Route: cached per key, else Exchange.resolve over immutable tables
-//	     v
-//	 Queue.push  -- consumer with credit? -->  Outlet.Deliver   (straight through, no copy)
-//	     |                                         ^
-//	     | no: copied to rest                      | ready entries, when credit comes back
-//	     v                                         |
-//	 level of entries  ----------------------------+
-//	     |
-//	     v  persistent message in a durable queue
-//	 ChangeSet -> MessageLog -> Completer.Completed (the confirm)
+//	Publisher.Publish(batch of one read)
+//	    |  Route: cached per key, else Exchange.resolve over immutable tables
+//	    v
+//	Queue.push  -- consumer with credit? -->  Outlet.Deliver   (straight through, no copy)
+//	    |                                         ^
+//	    | no: copied to rest                      | ready entries, when credit comes back
+//	    v                                         |
+//	level of entries  ----------------------------+
+//	    |
+//	    v  persistent message in a durable queue
+//	ChangeSet -> MessageLog -> Completer.Completed (the confirm)
 //
 // # Goroutines
 //

@@ -49,7 +49,8 @@ type ChangeSet interface {
 type QueueLog interface {
 	// Add refers to m from the queue at seq, which ascends within a priority.
 	// m's bytes are copied; a message that several queues of one set refer to
-	// (the same *Message as origin) is written once. One that is not Persistent
+	// (the same *Message as origin) is written once; m.ExpiresMS belongs to the
+	// reference, since queues differ in their TTL. One that is not Persistent
 	// is written only to leave memory: it needs no sync and is gone after a
 	// restart.
 	Add(set ChangeSet, seq Seq, m *Message, origin *Message)

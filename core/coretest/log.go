@@ -1,0 +1,228 @@
+package coretest
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"sync"
+
+	"leveret/core"
+)
+
+// Log is a core.MessageLog in memory, with a switch for each thing that a real
+// one does in its own time: Hold keeps closed sets unwritten, Damage makes
+// messages unreadable. What it holds outlives a broker: pass it to the next
+// one to see what a restart brings back.
+type Log struct {
+	mu     sync.Mutex
+	queues map[core.QueueID]*queueLog
+	held   bool
+	closed []*changeSet // Closed and not written, while held.
+}
+
+type queueLog struct {
+	log     *Log
+	entries map[core.Seq]*entry
+	next    core.Seq
+	marked  core.Seq
+	gone    bool
+}
+
+type entry struct {
+	m       *core.Message
+	expires int64
+	set     *changeSet
+	damaged bool
+}
+
+type changeSet struct {
+	log     *Log
+	written bool
+	done    func(error)
+	origin  map[*core.Message]*core.Message
+}
+
+// NewLog returns an empty log.
+func NewLog() *Log { return &Log{queues: make(map[core.QueueID]*queueLog)} }
+
+// Hold keeps what is closed from now on unwritten, until Hold(false).
+func (l *Log) Hold(held bool) {
+	l.mu.Lock()
+	l.held = held
+	var sets []*changeSet
+	if !held {
+		sets, l.closed = l.closed, nil
+		for _, s := range sets {
+			s.written = true
+		}
+	}
+	l.mu.Unlock()
+	for _, s := range sets {
+		s.done(nil)
+	}
+}
+
+// Damage makes the stored messages of q unreadable.
+func (l *Log) Damage(q core.QueueID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.queues[q].entries {
+		e.damaged = true
+	}
+}
+
+// Len is how many references to q the log holds.
+func (l *Log) Len(q core.QueueID) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o := l.queues[q]; o != nil {
+		return len(o.entries)
+	}
+	return 0
+}
+
+// Recover is core.MessageLog.
+func (l *Log) Recover(known func(core.QueueID) bool, fn func(core.RecoveredLevel) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, q := range l.queues {
+		if q.gone || !known(id) {
+			delete(l.queues, id)
+			continue
+		}
+		r := core.RecoveredLevel{Queue: id, Next: q.next, Marked: q.marked}
+		for s, e := range q.entries {
+			if !e.m.Persistent || !e.set.written {
+				delete(q.entries, s)
+				continue
+			}
+			out := core.RecoveredEntry{Seq: s, BodyBytes: uint32(len(e.m.Body)), ExpiresMS: e.expires}
+			r.Entries = append(r.Entries, out)
+		}
+		slices.SortFunc(r.Entries, func(a, b core.RecoveredEntry) int { return cmp.Compare(a.Seq, b.Seq) })
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OpenQueue is core.MessageLog.
+func (l *Log) OpenQueue(id core.QueueID) core.QueueLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := l.queues[id]
+	if q == nil {
+		q = &queueLog{log: l, entries: make(map[core.Seq]*entry)}
+		l.queues[id] = q
+	}
+	return q
+}
+
+// Begin is core.MessageLog.
+func (l *Log) Begin() core.ChangeSet {
+	return &changeSet{log: l, origin: make(map[*core.Message]*core.Message)}
+}
+
+// Read is core.MessageLog.
+func (l *Log) Read(id core.QueueID, seqs []core.Seq, fn func(int, *core.Message, error)) {
+	for i, s := range seqs {
+		l.mu.Lock()
+		e := l.queues[id].entries[s]
+		l.mu.Unlock()
+		switch {
+		case e == nil:
+			fn(i, nil, errors.New("no such entry"))
+		case e.damaged:
+			fn(i, nil, errors.New("damaged"))
+		default:
+			m := e.m.Clone()
+			m.ExpiresMS, m.ArrivedMS = e.expires, e.m.ArrivedMS
+			fn(i, m, nil)
+		}
+	}
+}
+
+// Outstanding is core.MessageLog.
+func (l *Log) Outstanding() int64 { return 0 }
+
+// OnState is core.MessageLog; this log never fails.
+func (l *Log) OnState(func(error)) {}
+
+// Close is core.MessageLog.
+func (l *Log) Close() error { return nil }
+
+// Close is core.ChangeSet.
+func (s *changeSet) Close(done func(error)) {
+	s.log.mu.Lock()
+	s.done = done
+	if s.log.held {
+		s.log.closed = append(s.log.closed, s)
+		s.log.mu.Unlock()
+		return
+	}
+	s.written = true
+	s.log.mu.Unlock()
+	done(nil)
+}
+
+// Add is core.QueueLog.
+func (q *queueLog) Add(set core.ChangeSet, seq core.Seq, m, origin *core.Message) {
+	s := set.(*changeSet)
+	q.log.mu.Lock()
+	defer q.log.mu.Unlock()
+	kept := s.origin[origin]
+	if kept == nil {
+		kept = m.Clone()
+		s.origin[origin] = kept
+	}
+	q.entries[seq] = &entry{m: kept, expires: m.ExpiresMS, set: s}
+	q.next = max(q.next, seq+1)
+}
+
+// Written is core.QueueLog.
+func (q *queueLog) Written(uint8) core.Seq {
+	q.log.mu.Lock()
+	defer q.log.mu.Unlock()
+	below := q.next
+	for s, e := range q.entries {
+		if !e.set.written {
+			below = min(below, s)
+		}
+	}
+	return below
+}
+
+// Settle is core.QueueLog.
+func (q *queueLog) Settle(seqs []core.Seq) {
+	q.log.mu.Lock()
+	defer q.log.mu.Unlock()
+	for _, s := range seqs {
+		delete(q.entries, s)
+	}
+}
+
+// Purge is core.QueueLog.
+func (q *queueLog) Purge(_ uint8, upTo core.Seq, survivors []core.Seq) {
+	q.log.mu.Lock()
+	defer q.log.mu.Unlock()
+	for s := range q.entries {
+		if s < upTo && !slices.Contains(survivors, s) {
+			delete(q.entries, s)
+		}
+	}
+}
+
+// Mark is core.QueueLog.
+func (q *queueLog) Mark(_ uint8, upTo core.Seq) {
+	q.log.mu.Lock()
+	defer q.log.mu.Unlock()
+	q.marked = max(q.marked, upTo)
+}
+
+// Drop is core.QueueLog.
+func (q *queueLog) Drop() {
+	q.log.mu.Lock()
+	defer q.log.mu.Unlock()
+	q.gone, q.entries = true, nil
+}
