@@ -46,9 +46,13 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	defer broker.Close()
 
 	amqpServer := amqp.NewServer(amqp.Options{
-		Broker:           broker,
-		Logger:           log,
-		ServerVersion:    version,
+		Broker: broker,
+		Logger: log,
+		// Celery raises the prefetch of a worker that holds tasks for later only
+		// where it sees RabbitMQ 3: else tasks due now wait behind those. The
+		// copyright property says who we are.
+		ServerProduct:    "RabbitMQ",
+		ServerVersion:    "3.13.7",
 		ClusterName:      set.NodeName,
 		ChannelMax:       s.AMQPChannelMax(),
 		FrameMax:         uint32(s.FrameMax),
