@@ -54,8 +54,8 @@ def limited(user):
 def refused(limited, user):
     """Checks that an action is refused for lack of a right to something."""
     properties = limited._impl.server_properties
-    # RabbitMQ 3 does not say which right was missing.
-    names_right = not (properties["product"] == "RabbitMQ" and properties["version"] < "4")
+    # RabbitMQ 3 does not say which right was missing. Leveret says it is one.
+    names_right = "Leveret" in properties["copyright"] or properties["version"] >= "4"
 
     def check(right, what, action):
         right = f"{right} " if names_right else ""
