@@ -114,6 +114,9 @@ func (q *classic) checkLocked() {
 			}
 		}
 	}
+	if l := &q.mu.level; l.ready == 0 && q.mu.readyBytes != 0 || l.out == 0 && q.mu.unackedBytes != 0 {
+		panic("core: bytes counted wrong")
+	}
 	if len(q.mu.given) != 0 {
 		panic("core: deliveries left pending")
 	}

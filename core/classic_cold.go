@@ -119,7 +119,7 @@ func (q *classic) fetch() (more bool) {
 		case cold && m != nil:
 			// The log knows the message's own expiry only; the queue's heap knows
 			// when it expires here, and that item stays.
-			l.thaw(c, i, m)
+			q.mu.readyBytes -= l.thaw(c, i, m)
 		case cold:
 			q.mu.counters.Damaged++
 			q.leaveReadyLocked(c, i)

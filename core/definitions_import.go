@@ -115,6 +115,9 @@ func (im *importer) vhosts() error {
 		if err := im.broker.PutVHost(d); err != nil {
 			return err
 		}
+		if d.Tracing {
+			im.idle("tracing of vhost '%s' is kept, but this release does not trace yet", d.Name)
+		}
 		if err := im.limits(f.Name, f.Limits); err != nil {
 			return err
 		}

@@ -147,10 +147,15 @@ func (l *level) freeze(c *chunk, i int32) *Message {
 	return m
 }
 
-// thaw gives the cold entry at (c, i) its message back.
-func (l *level) thaw(c *chunk, i int32, m *Message) {
+// thaw gives the cold entry at (c, i) its message back. It returns by how much
+// the sizes of cold entries that left unread, taken as the average, were off.
+func (l *level) thaw(c *chunk, i int32, m *Message) (drift int64) {
 	l.messages(c)[i] = m
 	l.leaveCold(c, i, int64(len(m.Body)))
+	if c.cold == 0 {
+		drift, c.coldBytes = c.coldBytes, 0
+	}
+	return drift
 }
 
 func (l *level) leaveCold(c *chunk, i int32, bytes int64) {
@@ -316,7 +321,7 @@ func (l *level) check() {
 		}
 		last = c.base
 		r, o, f := c.checkEntries()
-		if int(c.ready) != r || int(c.live) != r+o || int(c.cold) != f || c.live == 0 || c.coldBytes < 0 {
+		if int(c.ready) != r || int(c.live) != r+o || int(c.cold) != f || c.live == 0 || c.cold == 0 && c.coldBytes != 0 {
 			panic("core: chunk counts are wrong")
 		}
 		if c == l.cursor {

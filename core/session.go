@@ -127,6 +127,11 @@ func (b *Broker) OpenSession(o SessionOptions) (*Session, error) {
 	if err := b.addSession(s); err != nil {
 		return nil, err
 	}
+	// Who deletes a virtual host or user ends the sessions it finds then.
+	if b.vhost(v.name) != v || !b.directory.HasVHost(o.User.Name, v.name) {
+		b.removeSession(s)
+		return nil, errorf(NotAllowed, "access to vhost '%s' refused for user '%s'", v.name, o.User.Name)
+	}
 	return s, nil
 }
 
@@ -137,12 +142,26 @@ func (s *Session) ID() uint64 { return s.id }
 func (s *Session) User() auth.User { return *s.user.Load() }
 
 // SetUser changes who the session acts for, after a client has authenticated
-// anew. Exclusive queues and consumers stay.
+// anew. Consumers that the user may not have are cancelled; exclusive queues
+// stay. No lock is held by the caller.
 func (s *Session) SetUser(u auth.User) {
 	s.access.Lock()
 	s.user.Store(&u)
 	s.access.answers = nil
 	s.access.Unlock()
+
+	var t Touched
+	for _, c := range s.Consumers() {
+		o := c.queue.Options()
+		if o.hidden || s.allowed(auth.Read, o.Name) {
+			continue
+		}
+		c.Cancel(&t)
+		if c.opts.Cancelled != nil {
+			c.opts.Cancelled(c, "read permission revoked")
+		}
+	}
+	t.Flush()
 }
 
 // VHost returns the virtual host that the session is in.

@@ -528,3 +528,37 @@ func TestDeletedUserEndsItsSessions(t *testing.T) {
 		t.Error("the new user has the old one's permissions")
 	}
 }
+
+func TestNewUserOfASessionLosesConsumers(t *testing.T) {
+	b := testBroker(t)
+	s := testSession(t, b, "guest")
+	testUser(t, b, "u", "", "", "^kept$")
+	declare(t, s, "kept", "lost")
+	var cancelled []string
+	for _, q := range []string{"kept", "lost"} {
+		_, err := s.Consume(ConsumeOptions{Queue: q, Cancelled: func(*Consumer, string) { cancelled = append(cancelled, q) }})
+		must(t, err)
+	}
+	_, err := s.ConsumeVolatile(ConsumeOptions{Queue: "amq.rabbitmq.reply-to.x", NoAck: true})
+	must(t, err)
+	u, _ := b.Auth().User("u")
+	s.SetUser(u)
+	if len(cancelled) != 1 || cancelled[0] != "lost" || len(s.Consumers()) != 2 {
+		t.Errorf("cancelled %q, %d consumers left", cancelled, len(s.Consumers()))
+	}
+	_, err = s.PurgeQueue("lost")
+	refused(t, err, AccessRefused, "read access to queue 'lost' in vhost '/' refused for user 'u'")
+
+	// The hidden queue is known to nobody but by its name.
+	d, err := s.DeclareQueue(QueueDeclare{Name: "amq.rabbitmq.reply-to.x", Passive: true})
+	if err != nil || d.Consumers != 1 || s.vhost.QueueCount() != 2 {
+		t.Errorf("%+v, %v, %d queues", d, err, s.vhost.QueueCount())
+	}
+	if _, ok := s.vhost.Queue("amq.rabbitmq.reply-to.x"); ok {
+		t.Error("the hidden queue is listed")
+	}
+	s.Close()
+	if s.vhost.queue("amq.rabbitmq.reply-to.x") != nil {
+		t.Error("the hidden queue outlives its consumer")
+	}
+}

@@ -380,18 +380,15 @@ func (v *VHost) queueChanges(d QueueDef) []Change {
 // autoDelete deletes those of xs that have lost their last binding, and in
 // turn those that lose theirs with them. No lock is held by the caller.
 func (v *VHost) autoDelete(xs []*Exchange) {
-	if len(xs) == 0 {
-		return
+	if !slices.ContainsFunc(xs, v.outlived) {
+		return // Mostly; the lock that follows stops every change.
 	}
 	v.topology.Lock()
 	defer v.topology.Unlock()
 	for len(xs) > 0 {
 		x := xs[0]
 		xs = xs[1:]
-		v.tables.Lock()
-		unused := x.everBound && len(x.sourceOf) == 0
-		v.tables.Unlock()
-		if !x.autoDelete || !unused || x.deleted.Load() {
+		if !v.outlived(x) {
 			continue
 		}
 		more, err := v.deleteExchangeLocked(x)
@@ -400,6 +397,13 @@ func (v *VHost) autoDelete(xs []*Exchange) {
 		}
 		xs = append(xs, more...)
 	}
+}
+
+// outlived reports whether x is to be deleted as its last binding is gone.
+func (v *VHost) outlived(x *Exchange) bool {
+	v.tables.Lock()
+	defer v.tables.Unlock()
+	return x.autoDelete && x.everBound && len(x.sourceOf) == 0 && !x.deleted.Load()
 }
 
 // deleteExchangeLocked deletes x and its bindings in both directions. It
