@@ -91,7 +91,8 @@ func (c *call) uploaded() ([]byte, error) {
 
 // settings lists one kind of what is declared but has no endpoint to change it
 // yet, by the key it has in the definitions.
-func (c *call) settings(key string, keep func(o object) bool) error {
+// as, given an item, returns what is listed for it, nil for nothing.
+func (c *call) settings(key string, as func(o object) object) error {
 	all, err := c.s.broker.ExportDefinitions("")
 	if err != nil {
 		return err
@@ -117,22 +118,42 @@ func (c *call) settings(key string, keep func(o object) bool) error {
 	rows := []row{}
 	for _, o := range items {
 		vhost, inVHost := o["vhost"].(string)
-		if inVHost && !visible[vhost] || !keep(o) {
+		if inVHost && !visible[vhost] {
 			continue
 		}
 		name, _ := o["name"].(string)
-		rows = append(rows, row{vhost, name, func() object { return o }})
+		if shown := as(o); shown != nil {
+			rows = append(rows, row{vhost, name, func() object { return shown }})
+		}
 	}
 	return c.list(rows)
 }
 
-func everything(object) bool { return true }
+func itself(o object) object { return o }
 
-func (c *call) listPolicies() error { return c.settings("policies", everything) }
+func (c *call) listPolicies() error { return c.settings("policies", itself) }
 
-func (c *call) listParameters() error {
-	component := c.param("component")
-	return c.settings("parameters", func(o object) bool { return component == "" || o["component"] == component })
+// listOperatorPolicies finds them where definitions have them: among the
+// parameters.
+func (c *call) listOperatorPolicies() error {
+	return c.settings("parameters", func(o object) object {
+		policy, ok := o["value"].(object)
+		if o["component"] != "operator_policy" || !ok {
+			return nil
+		}
+		policy["vhost"], policy["name"] = o["vhost"], o["name"]
+		return policy
+	})
 }
 
-func (c *call) listGlobalParameters() error { return c.settings("global_parameters", everything) }
+func (c *call) listParameters() error {
+	only := c.param("component")
+	return c.settings("parameters", func(o object) object {
+		if component := o["component"]; component == "operator_policy" || only != "" && component != only {
+			return nil
+		}
+		return o
+	})
+}
+
+func (c *call) listGlobalParameters() error { return c.settings("global_parameters", itself) }

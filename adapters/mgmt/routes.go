@@ -106,6 +106,12 @@ func (s *Server) resources() []resource {
 
 		{"/policies", management, methods{get: (*call).listPolicies}},
 		{"/policies/{vhost}", inVHost, methods{get: (*call).listPolicies}},
+		{"/operator-policies", management, methods{get: (*call).listOperatorPolicies}},
+		{"/operator-policies/{vhost}", inVHost, methods{get: (*call).listOperatorPolicies}},
+		{"/shovels", management, methods{get: (*call).getNothing}},
+		{"/shovels/{vhost}", inVHost, methods{get: (*call).getNothing}},
+		{"/federation-links", management, methods{get: (*call).getNothing}},
+		{"/federation-links/{vhost}", inVHost, methods{get: (*call).getNothing}},
 		{"/parameters", policymaker, methods{get: (*call).listParameters}},
 		{"/parameters/{component}", policymaker, methods{get: (*call).listParameters}},
 		{"/parameters/{component}/{vhost}", policymaker, methods{get: (*call).listParameters}},
