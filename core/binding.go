@@ -25,6 +25,11 @@ type destination struct {
 	bindings bindingSet
 }
 
+func (d *destination) identity() uint64 { return d.id }
+
+// destinations is a set of them.
+type destinations = set[*destination]
+
 func (d *destination) kind() DestinationKind {
 	if d.exchange != nil {
 		return ToExchange

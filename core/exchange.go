@@ -4,8 +4,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"leveret/core/hamt"
 )
 
 // exchangeType is what one type of exchange does its own way. Each lives in a
@@ -257,64 +255,4 @@ func (x *Exchange) match(dst []*destination, keys []string, m *Message) (_ []*de
 		}
 	}
 	return dst, len(keys) == 1
-}
-
-// destinationSet is an immutable set of destinations: a list while it is
-// short, a hash trie when it is long, so that the 100,000th queue bound to one
-// key costs no more than the first.
-type destinationSet struct {
-	list []*destination
-	many hamt.Map[uint64, *destination]
-}
-
-const (
-	destinationListMax = 16 // A longer list becomes a trie,
-	destinationTrieMin = 8  // and a shorter trie a list.
-)
-
-func (s destinationSet) len() int { return len(s.list) + s.many.Len() }
-
-// with returns s with d, which it lacks.
-func (s destinationSet) with(d *destination) destinationSet {
-	if s.many.Len() > 0 {
-		return destinationSet{many: s.many.With(d.id, d)}
-	}
-	if len(s.list) < destinationListMax {
-		return destinationSet{list: append(slices.Clip(s.list), d)}
-	}
-	for _, old := range s.list {
-		s.many = s.many.With(old.id, old)
-	}
-	return destinationSet{many: s.many.With(d.id, d)}
-}
-
-// without returns s without d.
-func (s destinationSet) without(d *destination) destinationSet {
-	if s.many.Len() == 0 {
-		i := slices.Index(s.list, d)
-		if i < 0 {
-			return s
-		}
-		list := make([]*destination, 0, len(s.list)-1)
-		return destinationSet{list: append(append(list, s.list[:i]...), s.list[i+1:]...)}
-	}
-	s.many = s.many.Without(d.id)
-	if s.many.Len() >= destinationTrieMin {
-		return s
-	}
-	var list []*destination
-	for _, d := range s.many.All() {
-		list = append(list, d)
-	}
-	return destinationSet{list: list}
-}
-
-func (s *destinationSet) appendTo(dst []*destination) []*destination {
-	dst = append(dst, s.list...)
-	if s.many.Len() > 0 {
-		for _, d := range s.many.All() {
-			dst = append(dst, d)
-		}
-	}
-	return dst
 }

@@ -14,14 +14,14 @@ func (directType) checkBinding(b *Binding) error { return nil }
 func (directType) readsMessage() bool            { return false }
 
 type directTable struct {
-	byKey atomic.Pointer[hamt.Map[string, destinationSet]]
+	byKey atomic.Pointer[hamt.Map[string, destinations]]
 }
 
-func (t *directTable) load() hamt.Map[string, destinationSet] {
+func (t *directTable) load() hamt.Map[string, destinations] {
 	if m := t.byKey.Load(); m != nil {
 		return *m
 	}
-	return hamt.Map[string, destinationSet]{}
+	return hamt.Map[string, destinations]{}
 }
 
 func (t *directTable) add(b *binding, first bool) {

@@ -12,15 +12,15 @@ func (fanoutType) checkBinding(*Binding) error { return nil }
 func (fanoutType) readsMessage() bool          { return false }
 
 type fanoutTable struct {
-	all      atomic.Pointer[destinationSet]
+	all      atomic.Pointer[destinations]
 	bindings map[*destination]int // How many lead to each; used by add and remove.
 }
 
-func (t *fanoutTable) load() destinationSet {
+func (t *fanoutTable) load() destinations {
 	if s := t.all.Load(); s != nil {
 		return *s
 	}
-	return destinationSet{}
+	return destinations{}
 }
 
 func (t *fanoutTable) add(b *binding, _ bool) {

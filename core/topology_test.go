@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -211,6 +212,80 @@ func TestHeadersRouting(t *testing.T) {
 	declare(t, s, "q")
 	refused(t, s.Bind(toQueue("amq.match", "", "q", "x-match", "foo")), Invalid, `Invalid x-match field value <<"foo">>; expected all, any, all-with-x, or any-with-x`)
 	refused(t, s.Bind(toQueue("amq.match", "", "q", "x-match", int32(1))), Invalid, `Invalid x-match field type signedint (value 1); expected longstr`)
+}
+
+// The index of a headers table against the plain rule, at random.
+func TestHeadersIndex(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	values := []any{nil, "a", "b", int32(1), int64(2), true, 0.5, []any{"a"}}
+	modes := []string{"all", "any", "all-with-x", "any-with-x"}
+	headers := func(max int) Table {
+		var h Table
+		for range rnd.IntN(max) {
+			name := fmt.Sprint([]string{"h", "x-"}[rnd.IntN(2)], rnd.IntN(3))
+			h = append(h, Field{name, values[rnd.IntN(len(values))]})
+		}
+		return h
+	}
+	satisfied := func(args, headers Table) bool {
+		mode, _ := args.Get("x-match")
+		anyOf, withX := strings.HasPrefix(mode.(string), "any"), strings.HasSuffix(mode.(string), "x")
+		seen := map[string]bool{"x-match": true}
+		for _, a := range args {
+			if seen[a.Name] || !withX && strings.HasPrefix(a.Name, "x-") {
+				continue
+			}
+			seen[a.Name] = true
+			v, ok := headers.Get(a.Name)
+			if ok = ok && (a.Value == nil || argumentsID(table("v", v)) == argumentsID(table("v", a.Value))); ok == anyOf {
+				return anyOf
+			}
+		}
+		return !anyOf
+	}
+
+	table := headersType{}.newTable(nil)
+	var bound []*binding
+	for step := range 3000 {
+		switch {
+		case len(bound) < 60 && rnd.IntN(3) == 0:
+			b := &binding{
+				dest: &destination{id: destinationIDs.Add(1)},
+				args: append(Table{{"x-match", modes[rnd.IntN(len(modes))]}}, headers(4)...),
+			}
+			bound = append(bound, b)
+			table.add(b, true)
+		case len(bound) > 0 && rnd.IntN(4) == 0:
+			i := rnd.IntN(len(bound))
+			table.remove(bound[i], true)
+			bound = slices.Delete(bound, i, i+1)
+		}
+		m := &Message{}
+		h := headers(6)
+		if rnd.IntN(20) == 0 {
+			for i := range 50 { // Odd, but must not go unseen.
+				h = append(h, Field{fmt.Sprint("filler", i), "a"})
+			}
+			h = append(h, headers(6)...)
+		}
+		m.SetProperties(&Properties{Headers: h})
+		got, distinct := table.match(nil, nil, m)
+		if distinct && len(uniqueDestinations(slices.Clone(got))) != len(got) {
+			t.Fatal("match repeats itself and does not say so")
+		}
+		for _, b := range bound {
+			if want := satisfied(b.args, h); want != slices.Contains(got, b.dest) {
+				t.Fatalf("step %d: headers %v, binding %v: want %v", step, h, b.args, want)
+			}
+		}
+	}
+	for _, b := range bound {
+		table.remove(b, true)
+	}
+	x := table.(*headersTable).index.Load()
+	if x.byHeader.Len() != 0 || x.always.len() != 0 || x.presence != 0 {
+		t.Errorf("left over: %+v", x)
+	}
 }
 
 func TestExchangeToExchange(t *testing.T) {
