@@ -91,7 +91,9 @@ func TestDropRequeues(t *testing.T) {
 	r.nc.Close()
 	q, _ := mustVHost(t, s).Queue("q")
 	waitFor(t, func() bool { i := q.Info(); return i.Ready == 1 && i.Unacked == 0 && i.Consumers == 0 })
-	waitFor(t, func() bool { return strings.Contains(s.logs.String(), "the client closed its socket without connection.close") })
+	waitFor(t, func() bool {
+		return strings.Contains(s.logs.String(), "the client closed its socket without connection.close")
+	})
 }
 
 func TestShutdown(t *testing.T) {

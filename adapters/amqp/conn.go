@@ -160,6 +160,7 @@ func (c *conn) serve() {
 		_, full, err := c.in.Read()
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
+				c.flushAll()
 				continue // Somebody has posted something.
 			}
 			c.readFailed(err)
