@@ -48,6 +48,8 @@ type classic struct {
 		lastPublishMS            int64
 		counters                 QueueCounters
 
+		pace pace
+
 		// Of messages that are in the log only; see classic_cold.go.
 		fetching bool   // A fetch is under way.
 		pageNext uint64 // The next entry that may leave memory.
@@ -89,6 +91,9 @@ func (q *classic) unlock() {
 	if len(q.mu.settled) != 0 {
 		q.log.Settle(q.mu.settled)
 		q.mu.settled = q.mu.settled[:0]
+	}
+	if len(q.mu.pace.waiting) != 0 {
+		q.releasePaceLocked()
 	}
 	if n := q.mu.level.bytes - q.mu.levelCharged; n != 0 {
 		q.mu.levelCharged += n
@@ -368,6 +373,12 @@ func (q *classic) Info() QueueInfo {
 		})
 	}
 	return i
+}
+
+func (q *classic) counts() (ready, consumers int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.mu.level.ready, len(q.mu.consumers)
 }
 
 func (q *classic) infoLocked() QueueInfo {

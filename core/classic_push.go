@@ -21,6 +21,9 @@ func (q *classic) push(p *Publisher, ms []Message, runs []run, t *Touched) {
 	for _, r := range runs {
 		q.pushRunLocked(p, ms[r.from:r.to], t)
 	}
+	if q.mu.level.ready >= paceAbove {
+		q.paceLocked(p)
+	}
 	q.unlock()
 }
 

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"time"
 	"unsafe"
 
 	"leveret/core/auth"
@@ -31,6 +32,11 @@ type Publisher struct {
 	gather gatherer
 	whole  [1]run    // The runs of a batch that goes one way.
 	set    ChangeSet // Of the batch under way, nil while nothing is stored.
+
+	ahead     *classic // A queue whose consumers the publisher is ahead of; see pace.go.
+	paced     chan struct{}
+	paceTimer *time.Timer
+
 	paging ChangeSet // The same for transient messages that leave memory.
 }
 

@@ -68,6 +68,8 @@ type Queue interface {
 
 	// Info is a consistent snapshot for operators.
 	Info() QueueInfo
+	// counts is what a declare answers, at no more cost than that.
+	counts() (ready, consumers int)
 
 	// closeIf marks the queue closed if cond, called with its state, agrees:
 	// no message is taken or delivered after it. It returns the ready count.

@@ -77,8 +77,8 @@ func (s *Session) inspectQueue(name string) (QueueDeclared, error) {
 
 func declaredAnswer(d *destination) QueueDeclared {
 	d.queue.touch()
-	i := d.queue.Info()
-	return QueueDeclared{Name: d.name, Ready: i.Ready, Consumers: i.Consumers}
+	ready, consumers := d.queue.counts()
+	return QueueDeclared{Name: d.name, Ready: ready, Consumers: consumers}
 }
 
 // defaultQueueType is what a queue without x-queue-type is: the virtual host's

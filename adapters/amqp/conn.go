@@ -171,6 +171,9 @@ func (c *conn) serve() {
 		if err != nil {
 			return
 		}
+		if c.work.ahead != nil {
+			c.pace()
+		}
 	}
 }
 

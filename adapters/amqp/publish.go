@@ -176,6 +176,9 @@ func (c *conn) publishBatch() {
 	w.ch.counters.published.Add(uint64(len(ms)))
 	w.ch.counters.numbered.Store(w.ch.published)
 	w.ch.publisher.Publish(ms, &w.touched)
+	if w.ch.publisher.Ahead() {
+		w.ahead = w.ch.publisher
+	}
 	for i := range ms {
 		if ms[i].OwnBody {
 			ms[i].Body = nil // The pool must not keep it alive.

@@ -41,6 +41,9 @@ type work struct {
 	ackCh  *channel // Whose acks they are, nil if of several channels.
 	groups settleGroups
 
+	// ahead is a publisher that should wait for consumers before more is read.
+	ahead *core.Publisher
+
 	touched  core.Touched
 	flushOwn bool // Our own out-buffer waits for a flush by us.
 
@@ -70,6 +73,18 @@ func (c *conn) dropWork() {
 		c.publishBatch() // What came before the error was published in good order.
 	}
 	w.acks = w.acks[:0]
+}
+
+// pace gives the consumers that this client is ahead of a moment to catch up.
+// A client that owes acks is not held: the wait might be for them.
+func (c *conn) pace() {
+	p := c.work.ahead
+	c.work.ahead = nil
+	if c.outstanding() > 0 {
+		return
+	}
+	c.flushAll()
+	p.Pace(c.ctx.Done())
 }
 
 // endOfRead releases what the read held and flushes, unless there is little to

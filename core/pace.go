@@ -1,0 +1,107 @@
+package core
+
+import "time"
+
+// A publisher that runs ahead of consumers which do their best gains nothing:
+// its messages come to rest, are copied, and take the very processor that the
+// consumers need. So a queue that has consumers and more than paceAbove ready
+// messages asks its publishers, between two reads, to wait until it is down to
+// paceBelow. If the consumers do not manage that within paceMax they are slow by
+// nature and waiting for them is no use: the queue then lets so many batches
+// pass without a word, twice as many each time, up to paceSkipMax. Publishing
+// into a queue without consumers is never slowed down.
+const (
+	paceAbove   = 1024
+	paceBelow   = 256
+	paceMax     = 5 * time.Millisecond
+	paceSkipMax = 4096
+)
+
+// pace is a queue's part of it, guarded by the queue's lock.
+type pace struct {
+	waiting []chan struct{}
+	pass    int // Batches that may pass without waiting.
+	skip    int // What pass is set to when waiting was no use.
+}
+
+// paceLocked notes in p that its publisher should wait for q.
+func (q *classic) paceLocked(p *Publisher) {
+	if len(q.mu.consumers) == 0 || q.mu.level.ready < paceAbove {
+		return
+	}
+	if q.mu.pace.pass > 0 {
+		q.mu.pace.pass--
+		return
+	}
+	p.ahead = q
+}
+
+// releasePaceLocked lets waiting publishers go on once the queue is short.
+func (q *classic) releasePaceLocked() {
+	if q.mu.level.ready > paceBelow && len(q.mu.consumers) != 0 {
+		return
+	}
+	for i, ch := range q.mu.pace.waiting {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+		q.mu.pace.waiting[i] = nil
+	}
+	q.mu.pace.waiting = q.mu.pace.waiting[:0]
+	q.mu.pace.skip /= 2
+}
+
+// Ahead reports whether the publisher is ahead of the consumers of a queue, so
+// that it should Pace itself before it publishes more.
+func (p *Publisher) Ahead() bool { return p.ahead != nil }
+
+// Pace waits, a few milliseconds at most, until the consumers that the
+// publisher is ahead of have caught up, or stop is closed. Nothing may wait
+// for a flush by this goroutine meanwhile.
+func (p *Publisher) Pace(stop <-chan struct{}) {
+	q := p.ahead
+	p.ahead = nil
+	if q == nil {
+		return
+	}
+	if p.paced == nil {
+		p.paced = make(chan struct{}, 1)
+		p.paceTimer = time.NewTimer(paceMax)
+	} else {
+		p.paceTimer.Reset(paceMax)
+	}
+	select {
+	case <-p.paced: // Of a wait that was given up.
+	default:
+	}
+	q.mu.Lock()
+	if q.mu.level.ready <= paceBelow || len(q.mu.consumers) == 0 {
+		q.mu.Unlock()
+		p.paceTimer.Stop()
+		return
+	}
+	q.mu.pace.waiting = append(q.mu.pace.waiting, p.paced)
+	q.mu.Unlock()
+	select {
+	case <-p.paced:
+		p.paceTimer.Stop()
+		return
+	case <-stop:
+		p.paceTimer.Stop()
+	case <-p.paceTimer.C:
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, ch := range q.mu.pace.waiting {
+		if ch == p.paced {
+			last := len(q.mu.pace.waiting) - 1
+			q.mu.pace.waiting[i] = q.mu.pace.waiting[last]
+			q.mu.pace.waiting[last] = nil
+			q.mu.pace.waiting = q.mu.pace.waiting[:last]
+			q.mu.pace.skip = min(2*q.mu.pace.skip+1, paceSkipMax)
+			q.mu.pace.pass = q.mu.pace.skip
+			return
+		}
+	}
+}
