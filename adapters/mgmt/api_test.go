@@ -330,6 +330,27 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// TestPublishIsCountedOnce tells what clients published from what queues got.
+func TestPublishIsCountedOnce(t *testing.T) {
+	f := newFixture(t)
+	for _, q := range []string{"a", "b", "c"} {
+		f.want(201, "PUT", "/api/queues/%2F/"+q, `{}`)
+		f.want(201, "POST", "/api/bindings/%2F/e/amq.fanout/q/"+q, `{}`)
+	}
+	f.want(200, "POST", "/api/exchanges/%2F/amq.fanout/publish", `{"properties":{},"routing_key":"","payload":"x","payload_encoding":"string"}`)
+	o := f.want(200, "GET", "/api/overview", "").(map[string]any)
+	if stats := o["message_stats"].(map[string]any); stats["publish"] != 1.0 {
+		t.Errorf("publish: %v", stats["publish"])
+	}
+	if n := o["queue_totals"].(map[string]any)["messages"]; n != 3.0 {
+		t.Errorf("messages: %v", n)
+	}
+	q := f.want(200, "GET", "/api/queues?disable_stats=true&enable_queue_totals=true", "").([]any)[0].(map[string]any)
+	if _, ok := q["memory"]; ok || q["messages"] != 1.0 || q["type"] != "classic" {
+		t.Errorf("without statistics: %v", q)
+	}
+}
+
 func TestAlarm(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()

@@ -27,18 +27,28 @@ func (s *Server) connections() []*core.Row {
 	return slices.Collect(s.broker.Registry().Rows(rowConnection))
 }
 
-// trafficByVHost sums the bytes of the connections there are by virtual host.
-func (s *Server) trafficByVHost() map[string]values {
-	out := map[string]values{}
+// traffic is what connections received and sent: bytes, and bytes a second.
+type traffic struct {
+	bytes values
+	rates [2]float64
+}
+
+// trafficByVHost sums the connections there are by virtual host.
+func (s *Server) trafficByVHost() map[string]*traffic {
+	out := map[string]*traffic{}
 	for _, r := range s.connections() {
 		if r.Session == nil {
 			continue
 		}
 		name := r.Session.VHost().Name()
 		if out[name] == nil {
-			out[name] = values{0, 0}
+			out[name] = &traffic{bytes: values{0, 0}}
 		}
-		out[name].add(trafficValues(r))
+		out[name].bytes.add(trafficValues(r))
+		sample := s.rates.sample(rateKey{ratedConnection, "", r.Name})
+		for i := range out[name].rates {
+			out[name].rates[i] += sample.rate(i)
+		}
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"leveret/core"
 	"leveret/core/pattern"
@@ -89,10 +90,11 @@ func (c *call) list(rows []row) error {
 		return err
 	}
 	total := len(rows)
+	rows = slices.Clone(rows)
 	if p.number > 0 {
-		rows = slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return !p.match(r.name) })
-	} else {
-		rows = slices.Clone(rows)
+		if rows, err = p.filter(rows); err != nil {
+			return err
+		}
 	}
 	objects := p.arrange(rows)
 
@@ -117,6 +119,25 @@ func (c *call) list(rows []row) error {
 		"total_count": total, "filtered_count": filtered, "item_count": len(items),
 		"page": p.number, "page_size": p.size, "page_count": max(1, (filtered+p.size-1)/p.size), "items": items,
 	})
+}
+
+// filterMax bounds how long one request may match names: an expression that
+// backtracks takes long on each of a hundred thousand.
+const filterMax = 2 * time.Second
+
+// filter keeps the rows whose names match.
+func (p *page) filter(rows []row) ([]row, error) {
+	began := time.Now()
+	kept := rows[:0]
+	for _, r := range rows {
+		if p.match(r.name) {
+			kept = append(kept, r)
+		}
+		if time.Since(began) > filterMax {
+			return nil, badRequest("the name filter takes too long on this many objects")
+		}
+	}
+	return kept, nil
 }
 
 // arrange sorts rows and returns a function that makes the object of the i-th.

@@ -20,10 +20,12 @@ func (c *call) getOverview() error {
 			i := q.Info()
 			totals["queues"]++
 			totals["consumers"] += i.Consumers
-			sum.add(queueValues(&i))
+			sum.addQueue(queueValues(&i))
 		}
-		for range v.Exchanges() {
+		for x := range v.Exchanges() {
+			i := x.Info()
 			totals["exchanges"]++
+			sum.addExchange(exchangeValues(&i))
 		}
 		sum.add(c.s.rates.retired(v.Name()))
 		if len(vhosts) == 1 {

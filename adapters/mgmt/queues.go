@@ -11,13 +11,32 @@ func (c *call) listQueues() error {
 	if err != nil {
 		return err
 	}
+	show := func(v *core.VHost, q core.Queue) object { return c.queueObject(v, q, false) }
+	if c.flag("disable_stats") {
+		show = c.staticQueueObject
+	}
 	rows := []row{}
 	for _, v := range vhosts {
 		for q := range v.Queues() {
-			rows = append(rows, row{v.Name(), q.Options().Name, func() object { return c.queueObject(v, q, false) }})
+			rows = append(rows, row{v.Name(), q.Options().Name, func() object { return show(v, q) }})
 		}
 	}
 	return c.list(rows)
+}
+
+// staticQueueObject is what does not change about a queue and, if the request
+// wants totals, its three counts.
+func (c *call) staticQueueObject(v *core.VHost, q core.Queue) object {
+	o := q.Options()
+	out := object{
+		"name": o.Name, "vhost": v.Name(), "type": string(o.Type), "node": c.s.node(),
+		"durable": o.Durable, "auto_delete": o.AutoDelete, "exclusive": o.Exclusive, "arguments": tableJSON(o.Arguments),
+	}
+	if c.flag("enable_queue_totals") {
+		i := q.Info()
+		out["messages"], out["messages_ready"], out["messages_unacknowledged"] = i.Ready+i.Unacked, i.Ready, i.Unacked
+	}
+	return out
 }
 
 // queue finds the queue of the path.

@@ -72,6 +72,18 @@ func channelValues(counters map[string]uint64) values {
 	return v
 }
 
+// addQueue adds a queue's values to a virtual host's. What it calls publish is
+// what reached the queue; a virtual host's publishes are counted where they
+// come in, at the exchanges.
+func (v values) addQueue(is values) {
+	for i := 1; i < len(is); i++ {
+		v[i] += is[i]
+	}
+}
+
+// addExchange adds an exchange's values to a virtual host's.
+func (v values) addExchange(is values) { v[0] += is[0] }
+
 // add adds w to v in place.
 func (v values) add(w values) {
 	for i := range w {
@@ -80,13 +92,13 @@ func (v values) add(w values) {
 }
 
 // sampler remembers what counters were, for rates, and what those of deleted
-// queues came to, so that the sums of a virtual host never go down.
+// queues and exchanges came to, so that the sums of a virtual host never go down.
 type sampler struct {
 	s  *Server
 	mu struct {
 		sync.Mutex
 		seen    map[rateKey]*sample // Objects that were ever active and still exist.
-		retired map[string]values   // Counters of deleted queues by virtual host.
+		retired map[string]values   // Counters of what was deleted, by virtual host.
 		round   uint64
 	}
 }
@@ -131,12 +143,14 @@ func (r *sampler) look(now time.Time) {
 		for q := range v.Queues() {
 			i := q.Info()
 			is := queueValues(&i)
-			sum.add(is)
+			sum.addQueue(is)
 			r.note(rateKey{ratedQueue, v.Name(), i.Options.Name}, is, now)
 		}
 		for x := range v.Exchanges() {
 			i := x.Info()
-			r.note(rateKey{ratedExchange, v.Name(), i.Name}, exchangeValues(&i), now)
+			is := exchangeValues(&i)
+			sum.addExchange(is)
+			r.note(rateKey{ratedExchange, v.Name(), i.Name}, is, now)
 		}
 		sums[v.Name()] = sum
 	}
@@ -178,8 +192,8 @@ func (r *sampler) note(key rateKey, is values, now time.Time) {
 	s.round = r.mu.round
 }
 
-// sweep forgets objects that this round did not see; the counters of queues
-// are added to what their virtual host has had. Sums are noted later.
+// sweep forgets objects that this round did not see; the counters of queues and
+// exchanges are added to what their virtual host has had. Sums are noted later.
 func (r *sampler) sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -188,18 +202,24 @@ func (r *sampler) sweep() {
 			continue
 		}
 		delete(r.mu.seen, key)
+		if key.kind != ratedQueue && key.kind != ratedExchange {
+			continue
+		}
+		had := r.mu.retired[key.vhost]
+		if had == nil {
+			had = make(values, levels)
+			r.mu.retired[key.vhost] = had
+		}
 		if key.kind == ratedQueue {
-			had := r.mu.retired[key.vhost]
-			if had == nil {
-				had = make(values, levels)
-				r.mu.retired[key.vhost] = had
-			}
-			had.add(s.last[:levels])
+			had.addQueue(s.last[:levels])
+		} else {
+			had.addExchange(s.last)
 		}
 	}
 }
 
-// retired is what the deleted queues of a virtual host did; nil for nothing.
+// retired is what the deleted queues and exchanges of a virtual host did; nil
+// for nothing.
 func (r *sampler) retired(vhost string) values {
 	r.mu.Lock()
 	defer r.mu.Unlock()

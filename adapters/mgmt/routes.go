@@ -35,6 +35,7 @@ func (s *Server) resources() []resource {
 		{"/whoami", management, methods{get: (*call).getWhoami}},
 		{"/version", noLogin, methods{get: (*call).getVersion}},
 		{"/auth", noLogin, methods{get: (*call).getAuth}},
+		{"/auth/hash_password/{password}", administrator, methods{get: (*call).hashPassword}},
 		{"/login", noLogin, methods{post: (*call).postLogin}},
 		{"/cluster-name", management, methods{get: (*call).getClusterName, put: (*call).putClusterName, write: administrator}},
 		{"/extensions", management, methods{get: (*call).getNothing}},

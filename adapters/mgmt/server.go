@@ -73,12 +73,22 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // stopGrace is how long requests under way may take when the server stops.
 const stopGrace = 2 * time.Second
 
+// transferMax is how long a request or an answer may take on its way: some are
+// definitions of 100,000 queues, some clients have stopped reading.
+const transferMax = 5 * time.Minute
+
+// connectionsMax bounds the connections of one listener; the next ones wait in
+// the kernel. It keeps HTTP clients from using up the descriptors of others.
+const connectionsMax = 1000
+
 // Serve answers requests from ln until ctx ends, lets those under way finish,
 // and returns. A nil error means it was asked to stop.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       transferMax,
+		WriteTimeout:      transferMax,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
@@ -92,7 +102,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			server.Close()
 		}
 	})()
-	err := server.Serve(ln)
+	err := server.Serve(bounded(ln, connectionsMax))
 	if errors.Is(err, http.ErrServerClosed) {
 		<-stopped
 		return nil

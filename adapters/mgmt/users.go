@@ -157,6 +157,15 @@ func (c *call) bulkDeleteUsers() error {
 	return c.done(false)
 }
 
+// hashPassword hashes a password for definitions files.
+func (c *call) hashPassword() error {
+	hash, err := auth.HashPassword(c.param("password"), "")
+	if err != nil {
+		return badRequest(err.Error())
+	}
+	return c.ok(object{"ok": hash})
+}
+
 func (c *call) getWhoami() error {
 	return c.ok(object{"name": c.user.Name, "tags": append([]string{}, c.user.Tags...), "is_internal_user": true})
 }

@@ -38,7 +38,7 @@ func (c *call) getVHost() error {
 
 // vhostObject is a virtual host in JSON; traffic, if any, is what its
 // connections received and sent.
-func (s *Server) vhostObject(v *core.VHost, traffic values) object {
+func (s *Server) vhostObject(v *core.VHost, traffic *traffic) object {
 	d := v.Definition()
 	tags := append([]string{}, d.Tags...)
 	queueType := d.DefaultQueueType
@@ -58,19 +58,22 @@ func (s *Server) vhostObject(v *core.VHost, traffic values) object {
 		out["message_stats"] = stats
 	}
 	if traffic != nil {
-		// Rates of what comes and goes with connections would jump; their own are exact.
-		out["recv_oct"], out["send_oct"] = traffic[0], traffic[1]
-		out["recv_oct_details"], out["send_oct_details"] = object{"rate": float64(0)}, object{"rate": float64(0)}
+		out["recv_oct"], out["send_oct"] = traffic.bytes[0], traffic.bytes[1]
+		out["recv_oct_details"], out["send_oct_details"] = object{"rate": traffic.rates[0]}, object{"rate": traffic.rates[1]}
 	}
 	return out
 }
 
-// vhostValues sums the queues of v, and those it had.
+// vhostValues sums the queues and exchanges of v, and those it had.
 func (s *Server) vhostValues(v *core.VHost) values {
 	sum := make(values, len(ratedNames[ratedVHost]))
 	for q := range v.Queues() {
 		i := q.Info()
-		sum.add(queueValues(&i))
+		sum.addQueue(queueValues(&i))
+	}
+	for x := range v.Exchanges() {
+		i := x.Info()
+		sum.addExchange(exchangeValues(&i))
 	}
 	sum.add(s.rates.retired(v.Name()))
 	return sum
