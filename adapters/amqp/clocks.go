@@ -74,7 +74,7 @@ func (c *conn) hold() {
 	if !c.blocked {
 		c.blocked = true
 		if c.client.blocked {
-			c.tell(&wire.ConnectionBlocked{Reason: "low on memory"})
+			c.tell(&wire.ConnectionBlocked{Reason: memory.Reason()})
 		}
 	}
 	c.flushAll()

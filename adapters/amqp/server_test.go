@@ -47,6 +47,9 @@ func (b *logBuffer) String() string {
 
 var _ io.Writer = (*logBuffer)(nil)
 
+// noDeadline takes a deadline away.
+var noDeadline time.Time
+
 func newTestServer(t testing.TB, change func(*Options, *core.Options)) *testServer {
 	t.Helper()
 	logs := &logBuffer{}
