@@ -123,6 +123,14 @@ func New(o Options) (*Broker, error) {
 	if err := b.recover(); err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)
 	}
+	b.log.OnState(func(err error) {
+		if err != nil {
+			b.logger.Error("the message log takes no publishes", "error", err)
+		} else {
+			b.logger.Info("the message log takes publishes again")
+		}
+		b.memory.setDisk(err)
+	})
 	if !o.SkipDefaults && b.vhosts.Load().Len() == 0 && len(b.directory.Users()) == 0 {
 		if err := b.makeDefaults(&o); err != nil {
 			return nil, err

@@ -10,10 +10,15 @@ import (
 // means that adapters stop reading from them; past a margin of a tenth those
 // that must be read on (because they owe acks) have their publishes refused.
 // Consumers always go on: they are what frees memory.
+//
+// A log that can take no more works the same way: publishers are held, those
+// that must be read on are refused.
 type Memory struct {
 	live  atomic.Int64
 	limit atomic.Int64 // 0 for none.
-	state atomic.Int32
+	over  atomic.Bool  // The limit was reached and not yet left.
+	disk  atomic.Pointer[error]
+	held  atomic.Bool
 	poke  chan struct{}
 
 	mu struct {
@@ -22,12 +27,6 @@ type Memory struct {
 		next     int
 	}
 }
-
-// The values of Memory.state.
-const (
-	memoryFree int32 = iota
-	memoryHeld
-)
 
 // heldUntil is the part of the limit below which held publishers go on: a
 // little less than where they were held, so that the alarm does not flutter.
@@ -53,13 +52,46 @@ func (m *Memory) SetLimit(n int64) {
 }
 
 // Held reports whether publishing connections are to be held.
-func (m *Memory) Held() bool { return m.state.Load() == memoryHeld }
+func (m *Memory) Held() bool { return m.held.Load() }
+
+// Reason says why publishers are held: "low on memory", "low on disk" or "low
+// on disk & memory".
+func (m *Memory) Reason() string {
+	switch over, disk := m.over.Load(), m.disk.Load() != nil; {
+	case over && disk:
+		return "low on disk & memory"
+	case disk:
+		return "low on disk"
+	}
+	return "low on memory"
+}
+
+// OverLimit reports whether memory is why publishers are held.
+func (m *Memory) OverLimit() bool { return m.over.Load() }
+
+// DiskError is why the log takes no publishes, or nil.
+func (m *Memory) DiskError() error {
+	if p := m.disk.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// setDisk notes that the log takes no publishes, or nil that it does again.
+func (m *Memory) setDisk(err error) {
+	if err == nil {
+		m.disk.Store(nil)
+	} else {
+		m.disk.Store(&err)
+	}
+	m.wake()
+}
 
 // Refusing reports whether publishes are to be refused: the limit is exceeded
-// by more than a tenth.
+// by more than a tenth, or the log takes none.
 func (m *Memory) Refusing() bool {
 	limit := m.limit.Load()
-	return limit > 0 && m.live.Load() > limit+limit/10
+	return limit > 0 && m.live.Load() > limit+limit/10 || m.disk.Load() != nil
 }
 
 // pressed reports whether queues should keep less in memory than they may.
@@ -78,7 +110,7 @@ func (m *Memory) charge(n int64) {
 	if limit == 0 {
 		return
 	}
-	if held := m.state.Load() == memoryHeld; held && live < int64(float64(limit)*heldUntil) || !held && live >= limit {
+	if over := m.over.Load(); over && live < int64(float64(limit)*heldUntil) || !over && live >= limit {
 		m.wake()
 	}
 }
@@ -116,14 +148,14 @@ func (m *Memory) run(stop <-chan struct{}) {
 		case <-m.poke:
 		}
 		live, limit := m.live.Load(), m.limit.Load()
-		held := m.state.Load() == memoryHeld
-		switch {
-		case !held && limit > 0 && live >= limit:
-			m.state.Store(memoryHeld)
-			m.tell(true)
-		case held && (limit == 0 || live < int64(float64(limit)*heldUntil)):
-			m.state.Store(memoryFree)
-			m.tell(false)
+		if m.over.Load() {
+			m.over.Store(limit > 0 && live >= int64(float64(limit)*heldUntil))
+		} else {
+			m.over.Store(limit > 0 && live >= limit)
+		}
+		if held := m.over.Load() || m.disk.Load() != nil; held != m.held.Load() {
+			m.held.Store(held)
+			m.tell(held)
 		}
 	}
 }

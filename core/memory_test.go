@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"testing"
@@ -130,7 +131,15 @@ func TestMemoryHoldsAndReleases(t *testing.T) {
 		synctest.Wait()
 		m.SetLimit(0)
 		synctest.Wait()
-		if fmt.Sprint(seen) != "[true false true false]" {
+		log := errors.New("disk full")
+		b.SetDiskForTest(log)
+		synctest.Wait()
+		if !m.Held() || !m.Refusing() || m.Reason() != "low on disk" || m.DiskError() != log {
+			t.Errorf("a full disk: held %v, refusing %v, %q", m.Held(), m.Refusing(), m.Reason())
+		}
+		b.SetDiskForTest(nil)
+		synctest.Wait()
+		if fmt.Sprint(seen) != "[true false true false true false]" {
 			t.Errorf("watchers saw %v", seen)
 		}
 		stop()

@@ -133,6 +133,16 @@ func (m *Message) EncodedAs(f Form, scratch []byte) []byte {
 	return codecs[f].AppendProperties(scratch, m.Properties())
 }
 
+// Stored returns m's properties as a log can keep them: in the form they came
+// in, or, if they have none, appended to scratch in that of AMQP 0-9-1. Without
+// a codec for that form, properties without a form are not kept.
+func (m *Message) Stored(scratch []byte) (Form, []byte) {
+	if m.Form != FormNeutral || codecs[FormAMQP091] == nil || m.props.Load() == nil {
+		return m.Form, m.Encoded
+	}
+	return FormAMQP091, codecs[FormAMQP091].AppendProperties(scratch, m.Properties())
+}
+
 // SetExtraKeys gives m routing keys besides its first one. They are not kept
 // with the message.
 func (m *Message) SetExtraKeys(keys []string) { m.extra = keys }

@@ -245,10 +245,14 @@ func TestWideFanout(t *testing.T) {
 		bind(t, s, "amq.direct", "k", q)
 		bind(t, s, "amq.topic", "#", q)
 		bind(t, s, "amq.topic", "*", q)
+		bind(t, s, "amq.headers", "", q, "h", "v")
+		bind(t, s, "amq.headers", "", q, "x-match", "any", "h", "v", "i", nil)
 	}
+	m := &Message{}
+	m.SetProperties(&Properties{Headers: table("i", int32(1), "h", "v")})
 	for left := n; left >= 0; left -= 50 {
-		for _, x := range []string{"amq.direct", "amq.topic"} {
-			if got := len(s.vhost.exchange(x).resolve(nil, []string{"k"}, nil)); got != left {
+		for _, x := range []string{"amq.direct", "amq.topic", "amq.headers"} {
+			if got := len(s.vhost.exchange(x).resolve(nil, []string{"k"}, m)); got != left {
 				t.Fatalf("%s routes to %d queues, want %d", x, got, left)
 			}
 		}
