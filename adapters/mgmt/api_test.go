@@ -3,6 +3,7 @@ package mgmt
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -204,6 +205,51 @@ func TestGetModes(t *testing.T) {
 	}
 }
 
+func TestFurtherKeys(t *testing.T) {
+	f := newFixture(t)
+	for _, q := range []string{"a", "b", "c"} {
+		f.want(201, "PUT", "/api/queues/%2F/"+q, `{}`)
+	}
+	f.want(200, "POST", "/api/exchanges/%2F/amq.default/publish", `{"properties":{"headers":{"CC":["b"],"BCC":["c"]}},"routing_key":"a","payload":"x","payload_encoding":"string"}`)
+	for _, q := range []string{"a", "b", "c"} {
+		rows := f.want(200, "POST", "/api/queues/%2F/"+q+"/get", `{"count":1,"ackmode":"ack_requeue_false","encoding":"auto"}`).([]any)
+		if len(rows) != 1 {
+			t.Errorf("%s got %d messages", q, len(rows))
+		} else if got := fmt.Sprint(rows[0].(map[string]any)["properties"]); got != "map[headers:map[CC:[b]]]" {
+			t.Errorf("%s: properties %s", q, got)
+		}
+	}
+	f.want(400, "POST", "/api/exchanges/%2F/amq.default/publish", `{"properties":{"headers":{"CC":"b"}},"routing_key":"a","payload":"x","payload_encoding":"string"}`)
+}
+
+// TestLoopbackOnly asks from another machine as a user who may not.
+func TestLoopbackOnly(t *testing.T) {
+	f := newFixture(t)
+	ask := func(peer, user, password string) (int, string) {
+		r := httptest.NewRequest("GET", "/api/whoami", nil)
+		r.RemoteAddr = peer
+		r.SetBasicAuth(user, password)
+		w := httptest.NewRecorder()
+		f.server.Handler().ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	for _, c := range []struct {
+		peer, user, password string
+		code                 int
+		says                 string
+	}{
+		{"127.0.0.1:5", "guest", "guest", 200, "guest"},
+		{"[::1]:5", "guest", "guest", 200, "guest"},
+		{"192.0.2.1:5", "guest", "guest", 401, "User can only log in via localhost"},
+		{"192.0.2.1:5", "guest", "wrong", 401, "Login failed"},
+		{"192.0.2.1:5", "admin", "adminpw", 200, "admin"},
+	} {
+		if code, says := ask(c.peer, c.user, c.password); code != c.code || !strings.Contains(says, c.says) {
+			t.Errorf("%s from %s: %d %s", c.user, c.peer, code, says)
+		}
+	}
+}
+
 // TestRoles asks for one resource of each kind as users with each tag.
 func TestRoles(t *testing.T) {
 	f := newFixture(t)
@@ -370,6 +416,7 @@ func TestAlarm(t *testing.T) {
 			t.Errorf("%s: %v", path, got)
 		}
 	}
+	f.want(503, "POST", "/api/exchanges/%2F/amq.default/publish", `{"properties":{},"routing_key":"q","payload":"x","payload_encoding":"string"}`)
 	if n := f.want(200, "GET", "/api/nodes/rabbit@localhost", "").(map[string]any); n["mem_alarm"] != true {
 		t.Errorf("mem_alarm is %v", n["mem_alarm"])
 	}

@@ -53,12 +53,20 @@ func (c *call) publish() error {
 	if props.UserID != nil && *props.UserID != c.user.Name {
 		return badRequest(fmt.Sprintf("406 PRECONDITION_FAILED - user_id property set to '%s' but authenticated user was '%s'", *props.UserID, c.user.Name))
 	}
+	further, err := furtherKeys(props)
+	if err != nil {
+		return err
+	}
+	if c.s.broker.Memory().Held() {
+		// Clients of AMQP wait; one of HTTP would wait with nothing to show for it.
+		return core.Errorf(core.Unavailable, "publishing is blocked: the memory limit is reached")
+	}
 	s, err := c.session()
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	routed, err := publishOne(s, c.exchangeName("exchange"), key, body, props)
+	routed, err := publishOne(s, c.exchangeName("exchange"), key, further, body, props)
 	if err != nil {
 		return amqpStyle(err)
 	}
@@ -77,8 +85,33 @@ func amqpStyle(err error) error {
 		return badRequest("404 NOT_FOUND - " + ce.Why)
 	case core.AccessRefused:
 		return errAccessRefused
+	case core.Unavailable, core.Internal:
+		return err
 	}
 	return badRequest("406 PRECONDITION_FAILED - " + ce.Why)
+}
+
+// furtherKeys are the routing keys in the headers CC and BCC. It removes BCC,
+// which receivers do not see.
+func furtherKeys(p *core.Properties) ([]string, error) {
+	var keys []string
+	for _, name := range []string{"CC", "BCC"} {
+		v, ok := p.Headers.Get(name)
+		if !ok {
+			continue
+		}
+		list, ok := v.([]any)
+		if !ok {
+			return nil, badRequest("406 PRECONDITION_FAILED - invalid message: header " + name + " is not a list")
+		}
+		for _, k := range list {
+			if key, ok := k.(string); ok {
+				keys = append(keys, key)
+			}
+		}
+	}
+	p.Headers = p.Headers.Without("BCC")
+	return keys, nil
 }
 
 // propertiesFromJSON reads the properties of publish.
@@ -320,7 +353,7 @@ func (c confirmation) Completed(_, _ uint64, k core.Kind) { c <- k }
 
 // publishOne publishes and waits for the confirm. It reports whether there was
 // a queue to go to.
-func publishOne(s *core.Session, exchange, key string, body []byte, props *core.Properties) (routed bool, err error) {
+func publishOne(s *core.Session, exchange, key string, further []string, body []byte, props *core.Properties) (routed bool, err error) {
 	done := make(confirmation, 1)
 	p := s.NewPublisher(done)
 	target, err := p.Target(exchange)
@@ -342,6 +375,7 @@ func publishOne(s *core.Session, exchange, key string, body []byte, props *core.
 		}
 	}
 	m.SetProperties(props)
+	m.SetExtraKeys(further)
 	route, err := p.Route(target, m)
 	if err != nil {
 		return false, err

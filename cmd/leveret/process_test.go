@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -294,6 +295,44 @@ func TestUsage(t *testing.T) {
 		if code != c.code || !strings.Contains(string(out), c.says) {
 			t.Errorf("leveret %q: exit code %d, want %d; it says %s", c.args, code, c.code, out)
 		}
+	}
+}
+
+func TestLoadDefinitions(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "definitions.json")
+	definitions := `{"users":[{"name":"app","password":"secret","tags":"administrator"}],"vhosts":[{"name":"shop"}],
+		"permissions":[{"user":"app","vhost":"shop","configure":".*","write":".*","read":".*"}],
+		"queues":[{"name":"jobs","vhost":"shop","durable":true},{"name":"log","vhost":"shop","durable":true,"arguments":{"x-queue-type":"stream"}}]}`
+	if err := os.WriteFile(file, []byte(definitions), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LEVERET_LOAD_DEFINITIONS", file)
+	p := serving(t)
+	c, err := amqp.Dial("amqp://app:secret@" + p.addrs["amqp"] + "/shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ch, err := c.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.QueueDeclarePassive("jobs", true, false, false, false, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := amqp.Dial(p.amqpURL()); err == nil {
+		t.Error("the default user is there besides those that were loaded")
+	}
+	if !strings.Contains(p.stderr.String(), "queue 'log'") {
+		t.Errorf("nothing says that the stream is missing:\n%s", p.stderr)
+	}
+
+	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := launch(t)
+	if code := broken.wait(); code != exitFail || !strings.Contains(broken.stderr.String(), "--load-definitions") {
+		t.Errorf("a broken file: %d %s", code, broken.stderr)
 	}
 }
 

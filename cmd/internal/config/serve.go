@@ -15,13 +15,8 @@ import (
 // Serve are the broker's flags. Tags carry the whole description; kong fills
 // the fields from flags, then environment, then default.
 type Serve struct {
-	DataDir string `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:":memory:" placeholder:"DIR" help:"Where the broker keeps what must survive a restart. This release keeps everything in memory: :memory: is the only value."`
-
 	AMQPAddr []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
 	HTTPAddr []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
-	Pprof    string   `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
-
-	NodeName string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
 
 	DefaultUser     string   `name:"default-user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
 	DefaultPass     string   `name:"default-pass" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
@@ -36,8 +31,12 @@ type Serve struct {
 	FrameMax         Size          `name:"frame-max" group:"limits" env:"LEVERET_FRAME_MAX" default:"131072" placeholder:"SIZE" help:"The largest AMQP frame, at least 4096. [131072]"`
 	HandshakeTimeout time.Duration `name:"handshake-timeout" group:"limits" env:"LEVERET_HANDSHAKE_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long a client may take to log in. [10s]"`
 
+	DataDir  string `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:":memory:" placeholder:"DIR" help:"Where the broker keeps what must survive a restart. This release keeps everything in memory: :memory: is the only value. [:memory:]"`
+	NodeName string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
+
 	LogLevel  slog.Level `name:"log-level" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
 	LogFormat string     `name:"log-format" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
+	Pprof     string     `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
 }
 
 // Settings are what Serve comes to on this machine.
