@@ -37,7 +37,7 @@ type bench struct {
 	b     *core.Broker
 	s     *core.Session
 	p     *core.Publisher
-	ms    []core.Message
+	ms    []core.Publication
 	t     core.Touched
 	given int64 // Heap that is not to be counted.
 }
@@ -53,7 +53,7 @@ func newBench(tb testing.TB, batch, body int) *bench {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	x := &bench{tb: tb, b: b, s: s, p: s.NewPublisher(ignore{}), ms: make([]core.Message, batch)}
+	x := &bench{tb: tb, b: b, s: s, p: s.NewPublisher(ignore{}), ms: make([]core.Publication, batch)}
 	for i := range x.ms {
 		x.ms[i].Reset()
 		x.ms[i].Body = make([]byte, body)

@@ -149,15 +149,15 @@ func (q *classic) free(m *Message) {
 // with the other queues src goes to.
 //
 // A shared copy has one expiry; a queue whose own differs takes its own copy.
-func (q *classic) rest(src *Message) *Message {
-	if src.Route == nil || len(src.Route.queues) <= 1 {
-		return q.mu.resting.rest(src)
+func (q *classic) rest(src *Publication) *Message {
+	if len(src.Route.queues) <= 1 {
+		return q.mu.resting.rest(&src.Message)
 	}
 	if src.rested == nil {
-		src.rested = share(src)
+		src.rested = share(&src.Message)
 	}
 	if src.rested.ExpiresMS != src.ExpiresMS {
-		return q.mu.resting.rest(src)
+		return q.mu.resting.rest(&src.Message)
 	}
 	return q.hold(src.rested)
 }

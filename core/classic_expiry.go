@@ -20,7 +20,7 @@ type idleTask struct{ q *classic }
 func (e idleTask) Fire(nowMS int64) { e.q.expireIdle(nowMS) }
 
 // expiryOf is when m, published at nowMS, expires in q; 0 for never.
-func (q *classic) expiryOf(m *Message, nowMS int64) int64 {
+func (q *classic) expiryOf(m *Publication, nowMS int64) int64 {
 	ttl := q.opts.TTLMS
 	if m.TTLMS >= 0 && (ttl < 0 || m.TTLMS < ttl) {
 		ttl = m.TTLMS

@@ -11,7 +11,7 @@ const (
 // while nothing is waiting before them, to rest otherwise. One lock for all of
 // a read's messages. A message handed to a consumer that will not ack is not
 // copied at all; one that will be acked rests until then.
-func (q *classic) push(p *Publisher, ms []Message, runs []run, t *Touched) {
+func (q *classic) push(p *Publisher, ms []Publication, runs []run, t *Touched) {
 	q.mu.Lock()
 	if q.gone.Load() {
 		q.mu.Unlock()
@@ -27,7 +27,7 @@ func (q *classic) push(p *Publisher, ms []Message, runs []run, t *Touched) {
 	q.unlock()
 }
 
-func (q *classic) pushRunLocked(p *Publisher, ms []Message, t *Touched) {
+func (q *classic) pushRunLocked(p *Publisher, ms []Publication, t *Touched) {
 	q.mu.counters.Published += uint64(len(ms))
 	i, bytes := 0, 0
 	for i < len(ms) && q.mu.level.ready == 0 {
@@ -42,11 +42,11 @@ func (q *classic) pushRunLocked(p *Publisher, ms []Message, t *Touched) {
 			m.ExpiresMS = 0 // Another queue may have set it.
 		}
 		if c.opts.NoAck {
-			c.in.pending = append(c.in.pending, Delivery{Message: m})
+			c.in.pending = append(c.in.pending, Delivery{Message: &m.Message})
 		} else {
 			r := q.rest(m)
 			state := stateOut
-			if q.stores(m) {
+			if q.stores(&m.Message) {
 				state |= flagLogged
 			}
 			n := q.mu.level.add(r, state)
@@ -74,14 +74,14 @@ func (q *classic) pushRunLocked(p *Publisher, ms []Message, t *Touched) {
 func (q *classic) stores(m *Message) bool { return m.Persistent && q.log != nil }
 
 // storeLocked refers to entry n in the publisher's change set.
-func (q *classic) storeLocked(p *Publisher, m, resting *Message, n uint64) {
+func (q *classic) storeLocked(p *Publisher, m *Publication, resting *Message, n uint64) {
 	m.logged = true
 	q.mu.persistent++
-	q.log.Add(p.changeSet(), q.mu.level.seq(n), resting, m)
+	q.log.Add(p.changeSet(), q.mu.level.seq(n), resting, &m.Message)
 }
 
 // enqueueLocked makes ms ready entries.
-func (q *classic) enqueueLocked(p *Publisher, ms []Message) {
+func (q *classic) enqueueLocked(p *Publisher, ms []Publication) {
 	l := &q.mu.level
 	page := q.overShareLocked()
 	for i := range ms {
@@ -92,10 +92,10 @@ func (q *classic) enqueueLocked(p *Publisher, ms []Message) {
 			m.ExpiresMS = 0
 		}
 		state := stateReady
-		if q.stores(m) {
+		if q.stores(&m.Message) {
 			state |= flagLogged
 		}
-		timed := q.isTimed(m)
+		timed := q.isTimed(&m.Message)
 		if timed {
 			state |= flagTimed
 		}
@@ -105,7 +105,7 @@ func (q *classic) enqueueLocked(p *Publisher, ms []Message) {
 		if state&flagLogged != 0 {
 			q.storeLocked(p, m, r, n)
 		} else if page {
-			q.pageLocked(p, r, m, n)
+			q.pageLocked(p, r, &m.Message, n)
 		}
 		if timed {
 			q.addTimedLocked(m.ExpiresMS, n)

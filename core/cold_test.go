@@ -24,7 +24,7 @@ func stored(t *testing.T, defs core.Definitions, log core.MessageLog) *bench {
 }
 
 func (x *bench) fill(queue string, from, to int, persistent bool) {
-	x.ms = make([]core.Message, 100)
+	x.ms = make([]core.Publication, 100)
 	for from < to {
 		n := min(len(x.ms), to-from)
 		for i := range x.ms[:n] {

@@ -52,24 +52,15 @@ type Message struct {
 	Encoded    []byte // Properties in Form.
 	Body       []byte
 
-	// Number is the publisher's publish number, 0 if it wants no confirm.
-	Number uint64
-	// Route is where the message goes; set from Publisher.Route.
-	Route *Route
-
-	// TTLMS is the message's own time to live, -1 if it has none.
-	TTLMS int64
 	// ExpiresMS is the absolute time at which the message expires in the queue
 	// that holds it, 0 for never. Queues set it.
 	ExpiresMS int64
 	// ArrivedMS is when it was published, in ms since 1970. Publish sets it.
 	ArrivedMS int64
 
-	props  atomic.Pointer[Properties]
-	extra  []string     // Further routing keys; see SetExtraKeys.
-	slab   *slab        // Where the bytes rest; nil when the garbage collector owns them.
-	rested *Message     // While published to several queues: the copy they share.
-	refs   atomic.Int32 // Queues holding a shared resting message.
+	props atomic.Pointer[Properties]
+	slab  *slab        // Where the bytes rest; nil when the garbage collector owns them.
+	refs  atomic.Int32 // Queues holding a shared resting message.
 
 	Priority   uint8 // 0 when HasPriority is false.
 	Form       Form
@@ -80,24 +71,46 @@ type Message struct {
 	// never be reused: it is kept, and sent, by reference.
 	OwnBody bool
 	shared  bool // Rests in several queues, maybe.
-	logged  bool // While published: a queue gave it to the log.
+}
+
+// Publication is a message on its way into the broker, with what is of no
+// interest once it rests.
+type Publication struct {
+	Message
+
+	// Number is the publisher's publish number, 0 if it wants no confirm.
+	Number uint64
+	// Route is where the message goes; Publisher.Route sets it.
+	Route *Route
+	// TTLMS is the message's own time to live, -1 if it has none.
+	TTLMS int64
+
+	extra  []string // Further routing keys; see SetExtraKeys.
+	rested *Message // While published to several queues: the copy they share.
+	logged bool     // A queue gave it to the log.
 	// Refused is set by Publish: why some queue did not take the message.
 	Refused Kind
-	// Mandatory asks for Publish to report the message as unroutable; only
-	// the adapter reads it.
+	// Mandatory is the adapter's own: it wants to know if the message is
+	// unroutable.
 	Mandatory bool
 }
 
-// Reset makes m ready to be filled anew. It keeps nothing.
-func (m *Message) Reset() {
+// Reset makes p ready to be filled anew. It keeps nothing.
+func (p *Publication) Reset() {
+	p.Message.reset()
+	p.Number, p.Route, p.TTLMS = 0, nil, -1
+	p.extra, p.rested, p.logged = nil, nil, false
+	p.Refused, p.Mandatory = OK, false
+}
+
+func (m *Message) reset() {
 	m.Exchange, m.RoutingKey, m.Encoded, m.Body = "", "", nil, nil
-	m.Number, m.Route, m.TTLMS, m.ExpiresMS, m.ArrivedMS = 0, nil, -1, 0, 0
-	m.slab, m.rested, m.extra = nil, nil, nil
-	m.shared, m.logged, m.Refused = false, false, OK
+	m.ExpiresMS, m.ArrivedMS = 0, 0
+	m.slab, m.shared = nil, false
 	if m.props.Load() != nil {
 		m.props.Store(nil)
 	}
-	m.Priority, m.Form, m.Persistent, m.HasPriority, m.OwnBody, m.Mandatory = 0, FormNeutral, false, false, false, false
+	m.Priority, m.Form, m.Persistent, m.HasPriority, m.OwnBody = 0, FormNeutral, false, false, false
 }
 
 // Properties returns the decoded properties, decoding them at the first call.
@@ -143,9 +156,9 @@ func (m *Message) Stored(scratch []byte) (Form, []byte) {
 	return FormAMQP091, codecs[FormAMQP091].AppendProperties(scratch, m.Properties())
 }
 
-// SetExtraKeys gives m routing keys besides its first one. They are not kept
+// SetExtraKeys gives p routing keys besides its first one. They are not kept
 // with the message.
-func (m *Message) SetExtraKeys(keys []string) { m.extra = keys }
+func (p *Publication) SetExtraKeys(keys []string) { p.extra = keys }
 
 // copyInto moves m's key, properties and, unless it is owned, body into buf,
 // which has room for them. Exchange names are the exchange's own string and
@@ -167,25 +180,36 @@ func (m *Message) copyInto(buf []byte) {
 // cloneFields copies what a resting message keeps of src.
 func (m *Message) cloneFields(src *Message) {
 	m.Exchange, m.RoutingKey, m.Encoded, m.Body = src.Exchange, src.RoutingKey, src.Encoded, src.Body
-	m.Number, m.Route, m.TTLMS, m.ExpiresMS, m.ArrivedMS = 0, nil, src.TTLMS, src.ExpiresMS, src.ArrivedMS
+	m.ExpiresMS, m.ArrivedMS = src.ExpiresMS, src.ArrivedMS
 	if p := src.props.Load(); p != nil || m.props.Load() != nil {
 		m.props.Store(p)
 	}
 	m.Priority, m.Form, m.Persistent = src.Priority, src.Form, src.Persistent
-	m.HasPriority, m.OwnBody, m.Mandatory = src.HasPriority, src.OwnBody, false
+	m.HasPriority, m.OwnBody = src.HasPriority, src.OwnBody
 }
 
-// Clone returns a copy of m that aliases nothing and belongs to the caller,
-// for adapters that keep messages (transactions). Its route and number stay.
+// Clone returns a copy of m that aliases nothing and belongs to the caller.
 func (m *Message) Clone() *Message {
 	c := &Message{}
+	m.cloneInto(c)
+	return c
+}
+
+func (m *Message) cloneInto(c *Message) {
 	c.cloneFields(m)
 	c.Exchange = strings.Clone(m.Exchange)
 	c.copyInto(make([]byte, len(m.RoutingKey)+len(m.Encoded)+len(m.Body)))
-	for _, k := range m.extra {
+}
+
+// Clone returns a copy of p that aliases nothing and belongs to the caller, for
+// adapters that keep publications (transactions). Its route and number are not
+// kept.
+func (p *Publication) Clone() *Publication {
+	c := &Publication{TTLMS: p.TTLMS, Mandatory: p.Mandatory}
+	p.Message.cloneInto(&c.Message)
+	for _, k := range p.extra {
 		c.extra = append(c.extra, strings.Clone(k))
 	}
-	c.Number, c.Route, c.Mandatory = m.Number, m.Route, m.Mandatory
 	return c
 }
 

@@ -309,7 +309,7 @@ func (m *model) publish(q *modelQueue) {
 	if err != nil {
 		m.failf("target: %v", err)
 	}
-	batch := make([]core.Message, n)
+	batch := make([]core.Publication, n)
 	var atOnce []*modelEntry
 	for i := range batch {
 		msg := &batch[i]

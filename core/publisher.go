@@ -103,7 +103,7 @@ func (p *Publisher) findTarget(name string, epoch uint64) (*Target, error) {
 // properties and further keys are set; its exchange is set from t. It fails
 // when topic permissions refuse a key. The route is good until Publish
 // returns.
-func (p *Publisher) Route(t *Target, m *Message) (*Route, error) {
+func (p *Publisher) Route(t *Target, m *Publication) (*Route, error) {
 	m.Exchange = t.x.name
 	if len(m.extra) == 0 && !t.x.needsMessage() {
 		r, err := p.routes.lookup(p, t, m.RoutingKey)
@@ -119,7 +119,7 @@ func (p *Publisher) Route(t *Target, m *Message) (*Route, error) {
 		}
 	}
 	r := p.spareRoute()
-	r.queues = t.x.resolve(r.queues[:0], keys, m)
+	r.queues = t.x.resolve(r.queues[:0], keys, &m.Message)
 	r.x = t.x
 	m.Route = r
 	return r, nil
@@ -146,7 +146,7 @@ func (p *Publisher) spareRoute() *Route {
 // publisher is told by the adapter. On return every message is in its queues
 // or Refused; completions come when they come. Outlets that got something are
 // added to t.
-func (p *Publisher) Publish(ms []Message, t *Touched) {
+func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	if len(ms) == 0 {
 		return
 	}
@@ -176,7 +176,7 @@ func (p *Publisher) Publish(ms []Message, t *Touched) {
 
 // scatter hands messages of different routes to their queues, one lock for
 // each queue.
-func (p *Publisher) scatter(ms []Message, t *Touched) {
+func (p *Publisher) scatter(ms []Publication, t *Touched) {
 	g := &p.gather
 	g.begin()
 	from := 0
@@ -219,7 +219,7 @@ func (p *Publisher) pagingSet() ChangeSet {
 type numbers struct{ first, last uint64 }
 
 // complete reports what is done already and leaves the rest to the log.
-func (p *Publisher) complete(ms []Message) {
+func (p *Publisher) complete(ms []Publication) {
 	set := p.set
 	p.set = nil
 	if p.paging != nil {

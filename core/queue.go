@@ -46,7 +46,7 @@ type Queue interface {
 	// push takes the messages of ms that runs name, in order. The caller holds
 	// no queue's lock. Outlets that need flushing are added to t. A closed
 	// queue takes nothing; its messages count as handed over.
-	push(p *Publisher, ms []Message, runs []run, t *Touched)
+	push(p *Publisher, ms []Publication, runs []run, t *Touched)
 
 	// addConsumer registers c, paused. It fails with AccessRefused when the
 	// queue is in exclusive use.

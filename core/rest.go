@@ -134,7 +134,7 @@ func (r *resting) release(m *Message) {
 		}
 	}
 	r.charge(-n)
-	m.Reset()
+	m.reset()
 	messagePool.Put(m)
 }
 

@@ -188,10 +188,10 @@ func (c *conn) publishBatch() {
 
 // unroutable answers a publish that goes nowhere: basic.return first, if it is
 // wanted, then the confirm. Replies to a requester that has gone are dropped.
-func (c *conn) unroutable(ch *channel, m *core.Message) {
+func (c *conn) unroutable(ch *channel, m *core.Publication) {
 	var n int
 	if m.Mandatory && !isReplyQueue(m.RoutingKey) {
-		n = c.sendReturn(ch, m)
+		n = c.sendReturn(ch, &m.Message)
 	}
 	if m.Number != 0 {
 		c.confirm(ch, m.Number, true)

@@ -28,7 +28,7 @@ type transaction struct {
 }
 
 type txMessage struct {
-	message *core.Message
+	message *core.Publication
 	keys    []string
 }
 
@@ -64,7 +64,7 @@ func (c *conn) growTransaction(ch *channel, n int64) {
 }
 
 // publishInTx keeps a message, which has passed all checks, until the commit.
-func (c *conn) publishInTx(ch *channel, m *core.Message) error {
+func (c *conn) publishInTx(ch *channel, m *core.Publication) error {
 	tx := ch.tx
 	size := int64(len(m.RoutingKey)+len(m.Encoded)+len(m.Body)) + txMessageOverhead
 	if tx.bytes+size > transactionMax {
@@ -95,7 +95,7 @@ func (c *conn) txCommit(ch *channel) error {
 	}
 	messages := tx.messages
 	tx.messages = nil
-	ms := make([]core.Message, len(messages))
+	ms := make([]core.Publication, len(messages))
 	var returned []*core.Message
 	tx.open.Store(1)
 	tx.refused.Store(false)
@@ -114,7 +114,7 @@ func (c *conn) txCommit(ch *channel) error {
 		}
 		if route.Unroutable() {
 			if m.Mandatory {
-				returned = append(returned, from)
+				returned = append(returned, &from.Message)
 			}
 			continue
 		}
@@ -151,7 +151,7 @@ func (c *conn) txCommit(ch *channel) error {
 }
 
 // refill makes m what from was when it was published.
-func refill(m, from *core.Message, keys []string) {
+func refill(m, from *core.Publication, keys []string) {
 	m.Reset()
 	m.Exchange, m.RoutingKey, m.Encoded, m.Body = from.Exchange, from.RoutingKey, from.Encoded, from.Body
 	m.Form, m.TTLMS, m.Persistent = from.Form, from.TTLMS, from.Persistent

@@ -10,7 +10,7 @@ const batchLen = 512
 
 // batch is messages on their way to core. It is taken from a pool for the time
 // of one read: idle connections hold none.
-type batch struct{ messages [batchLen]core.Message }
+type batch struct{ messages [batchLen]core.Publication }
 
 // ackOp is one ack, nack or reject as the client sent it.
 type ackOp struct {

@@ -360,7 +360,7 @@ func publishOne(s *core.Session, exchange, key string, further []string, body []
 	if err != nil {
 		return false, err
 	}
-	ms := make([]core.Message, 1)
+	ms := make([]core.Publication, 1)
 	m := &ms[0]
 	m.Reset()
 	m.Exchange, m.RoutingKey, m.Body, m.OwnBody, m.Number = exchange, key, body, true, 1

@@ -342,7 +342,7 @@ func (e *Env) publish(a *arguments) error {
 	if err != nil {
 		return err
 	}
-	batch := make([]core.Message, len(a.words))
+	batch := make([]core.Publication, len(a.words))
 	for i, body := range a.words {
 		m := &batch[i]
 		m.Reset()
