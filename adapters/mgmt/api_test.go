@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -397,6 +398,21 @@ func TestPublishIsCountedOnce(t *testing.T) {
 	}
 }
 
+func TestIdleSince(t *testing.T) {
+	var now atomic.Int64
+	now.Store(1_000_000)
+	f := newFixtureAt(t, now.Load)
+	f.want(201, "PUT", "/api/queues/%2F/q", `{}`)
+	idle := func() any { return f.want(200, "GET", "/api/queues/%2F/q", "").(map[string]any)["idle_since"] }
+	if got := idle(); got != nil {
+		t.Errorf("new, yet idle since %v", got)
+	}
+	now.Add(60_000)
+	if got := idle(); got != "1970-01-01T00:16:40.000+00:00" {
+		t.Errorf("idle since %v", got)
+	}
+}
+
 func TestAlarm(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()
@@ -420,6 +436,14 @@ func TestAlarm(t *testing.T) {
 	if n := f.want(200, "GET", "/api/nodes/rabbit@localhost", "").(map[string]any); n["mem_alarm"] != true {
 		t.Errorf("mem_alarm is %v", n["mem_alarm"])
 	}
+}
+
+func TestPanicIsOneAnswer(t *testing.T) {
+	f := newFixture(t)
+	row := f.broker.Registry().Add(core.RowOptions{Kind: rowConnection, Name: "bad", Attributes: func() map[string]any { panic("ours") }})
+	f.want(500, "GET", "/api/connections", "")
+	row.Remove()
+	f.want(200, "GET", "/api/connections", "")
 }
 
 func TestHTTPManners(t *testing.T) {

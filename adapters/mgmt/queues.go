@@ -2,6 +2,7 @@ package mgmt
 
 import (
 	"strconv"
+	"time"
 
 	"leveret/core"
 )
@@ -57,6 +58,9 @@ func (c *call) getQueue() error {
 	return c.one(c.queueObject(v, q, true))
 }
 
+// idleAfter is how long nothing must happen to a queue to call it idle.
+const idleAfter = 10 * time.Second
+
 // queueObject is a queue in JSON; detailed adds what only the queue's own page
 // shows.
 func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
@@ -70,16 +74,24 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 		"arguments": tableJSON(o.Arguments), "state": "running",
 		"policy": nil, "operator_policy": nil, "effective_policy_definition": object{},
 
-		"messages_ram": messages, "messages_ready_ram": i.Ready, "messages_unacknowledged_ram": i.Unacked,
-		"messages_persistent": i.Persistent, "messages_paged_out": 0,
+		"messages_persistent": i.Persistent, "messages_ram": i.InMemory, "messages_paged_out": messages - i.InMemory,
 		"message_bytes": bytes, "message_bytes_ready": i.ReadyBytes, "message_bytes_unacknowledged": i.UnackedBytes,
-		"message_bytes_ram": bytes, "message_bytes_paged_out": 0, "memory": i.MemoryBytes,
+		"memory": i.MemoryBytes,
 
 		"consumers": i.Consumers, "consumer_utilisation": utilisation(&i), "consumer_capacity": utilisation(&i),
 		"exclusive_consumer_tag": nil, "single_active_consumer_tag": nil, "head_message_timestamp": nil,
 	}
+	if i.InMemory == messages {
+		// What lies on disk is not counted by state: then nothing is said.
+		out["messages_ready_ram"], out["messages_unacknowledged_ram"] = i.Ready, i.Unacked
+		out["message_bytes_ram"], out["message_bytes_paged_out"] = bytes, 0
+	}
 	if i.HeadTimestamp != 0 {
 		out["head_message_timestamp"] = i.HeadTimestamp / 1000
+	}
+	// A consumer at work on a backlog is not seen in IdleSinceMS.
+	if quiet := c.s.broker.Now() - i.IdleSinceMS; quiet >= idleAfter.Milliseconds() && (i.Consumers == 0 || messages == 0) {
+		out["idle_since"] = time.UnixMilli(i.IdleSinceMS).UTC().Format("2006-01-02T15:04:05.000-07:00")
 	}
 	if i.ExclusiveUse && len(i.ConsumerList) > 0 {
 		out["exclusive_consumer_tag"] = i.ConsumerList[0].Tag

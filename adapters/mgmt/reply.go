@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 
 	"leveret/core"
 )
@@ -88,6 +89,20 @@ func (c *call) asFailure(err error) *failure {
 func (c *call) fail(err error) {
 	f := c.asFailure(err)
 	c.json(f.status, object{"error": f.word, "reason": f.reason})
+}
+
+// survive turns a panic of ours into a 500 and a line in the log.
+func (c *call) survive() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p) // net/http's own way to end a connection.
+	}
+	c.s.log.Error("management request panicked", slog.String("method", c.r.Method), slog.String("path", c.r.URL.Path),
+		slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+	c.json(http.StatusInternalServerError, object{"error": "internal_server_error", "reason": "internal error; the broker's log has it"})
 }
 
 // json answers with status and v.

@@ -187,6 +187,7 @@ func (s *Server) serve(r resource) http.HandlerFunc {
 	allow, byName := r.methods.table()
 	return func(w http.ResponseWriter, req *http.Request) {
 		c := s.newCall(w, req)
+		defer c.survive()
 		h := w.Header()
 		h.Set("Cache-Control", "no-cache")
 		h.Set("Vary", "accept, accept-encoding, origin")

@@ -29,7 +29,13 @@ type fixture struct {
 // RabbitMQ the recorded answers come from.
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	b, err := core.New(core.Options{NodeName: "rabbit@localhost"})
+	return newFixtureAt(t, nil)
+}
+
+// newFixtureAt is newFixture with a clock of its own.
+func newFixtureAt(t testing.TB, now func() int64) *fixture {
+	t.Helper()
+	b, err := core.New(core.Options{NodeName: "rabbit@localhost", Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

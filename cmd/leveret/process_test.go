@@ -336,6 +336,34 @@ func TestLoadDefinitions(t *testing.T) {
 	}
 }
 
+// TestOperatorsReasonReachesTheClient closes a connection from the command line.
+func TestOperatorsReasonReachesTheClient(t *testing.T) {
+	p := serving(t)
+	t.Setenv("LEVERET_URL", p.httpURL())
+	c, err := amqp.Dial(p.amqpURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	closed := c.NotifyClose(make(chan *amqp.Error, 1))
+	var names bytes.Buffer
+	if code := run([]string{"leveret", "ctl", "-s", "list_connections", "pid"}, strings.NewReader(""), &names, io.Discard); code != exitOK {
+		t.Fatalf("list_connections: exit code %d", code)
+	}
+	var errs bytes.Buffer
+	if code := run([]string{"leveret", "ctl", "close_connection", strings.TrimSpace(names.String()), "tea time"}, strings.NewReader(""), io.Discard, &errs); code != exitOK {
+		t.Fatalf("close_connection: exit code %d: %s", code, &errs)
+	}
+	select {
+	case why := <-closed:
+		if why == nil || why.Code != 320 || !strings.Contains(why.Reason, "tea time") {
+			t.Errorf("the client was told %v", why)
+		}
+	case <-time.After(patience):
+		t.Error("the client was told nothing")
+	}
+}
+
 // TestCalledRabbitmqctl runs ctl by the name of what it replaces.
 func TestCalledRabbitmqctl(t *testing.T) {
 	p := serving(t)

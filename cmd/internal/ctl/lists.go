@@ -25,16 +25,21 @@ func choose(known []column, names []string, n int) ([]column, error) {
 		for name := range strings.FieldsFuncSeq(arg, func(r rune) bool { return r == ',' || r == ' ' }) {
 			i := slices.IndexFunc(known, func(c column) bool { return c.name == name })
 			if i < 0 {
-				all := make([]string, len(known))
-				for j, c := range known {
-					all[j] = c.name
-				}
-				return nil, exitf(exitUsage, "Info key `%s` is not supported. Columns there are: %s", name, strings.Join(all, " "))
+				return nil, exitf(exitUsage, "Info key `%s` is not supported. %s", name, columnsHelp(known))
 			}
 			out = append(out, known[i])
 		}
 	}
 	return out, nil
+}
+
+// columnsHelp is what --help says of a list's columns.
+func columnsHelp(known []column) string {
+	names := make([]string, len(known))
+	for i, c := range known {
+		names[i] = c.name
+	}
+	return "Columns: " + strings.Join(names, " ") + "."
 }
 
 // fetch gets a list of the API, asking only for the fields of columns.
@@ -122,6 +127,9 @@ type listQueues struct {
 	Columns []string `arg:"" name:"column" optional:""`
 }
 
+// Help lists the columns.
+func (v *listQueues) Help() string { return columnsHelp(queueColumns) }
+
 func (v *listQueues) Run(t *tool) error {
 	cols, err := choose(queueColumns, v.Columns, 2)
 	if err != nil {
@@ -138,6 +146,9 @@ type listExchanges struct {
 	Columns []string `arg:"" name:"column" optional:""`
 }
 
+// Help lists the columns.
+func (v *listExchanges) Help() string { return columnsHelp(exchangeColumns) }
+
 func (v *listExchanges) Run(t *tool) error {
 	cols, err := choose(exchangeColumns, v.Columns, 2)
 	if err != nil {
@@ -153,6 +164,9 @@ var bindingColumns = []column{{"source_name", "source"}, {"source_kind", "source
 type listBindings struct {
 	Columns []string `arg:"" name:"column" optional:""`
 }
+
+// Help lists the columns.
+func (v *listBindings) Help() string { return columnsHelp(bindingColumns) }
 
 func (v *listBindings) Run(t *tool) error {
 	cols, err := choose(bindingColumns, v.Columns, 6)
@@ -179,6 +193,9 @@ type listConsumers struct {
 	Columns []string `arg:"" name:"column" optional:""`
 }
 
+// Help lists the columns.
+func (v *listConsumers) Help() string { return columnsHelp(consumerColumns) }
+
 func (v *listConsumers) Run(t *tool) error {
 	cols, err := choose(consumerColumns, v.Columns, 7)
 	if err != nil {
@@ -196,6 +213,9 @@ var connectionColumns = append(same("user", "peer_host", "peer_port", "state", "
 type listConnections struct {
 	Columns []string `arg:"" name:"column" optional:""`
 }
+
+// Help lists the columns.
+func (v *listConnections) Help() string { return columnsHelp(connectionColumns) }
 
 func (v *listConnections) Run(t *tool) error {
 	cols, err := choose(connectionColumns, v.Columns, 4)
@@ -221,6 +241,9 @@ var channelColumns = append([]column{{"pid", "name"}}, append(same("user", "cons
 type listChannels struct {
 	Columns []string `arg:"" name:"column" optional:""`
 }
+
+// Help lists the columns.
+func (v *listChannels) Help() string { return columnsHelp(channelColumns) }
 
 func (v *listChannels) Run(t *tool) error {
 	cols, err := choose(channelColumns, v.Columns, 4)
