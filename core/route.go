@@ -14,6 +14,9 @@ type Route struct {
 // Unroutable reports whether there is nowhere to go.
 func (r *Route) Unroutable() bool { return len(r.queues) == 0 }
 
+// Queues is the number of queues that get a copy.
+func (r *Route) Queues() int { return len(r.queues) }
+
 // routeCache remembers the routes of a publisher's keys. A publisher with one
 // key pays a string comparison. One with many gets a four-way set-associative
 // table with hash and key inline, one cache line a slot, which grows until it

@@ -19,7 +19,6 @@ type pipes struct {
 	publisher  *conn
 	consumer   *conn
 	publisherC *rawClient
-	drained    chan int64
 }
 
 // newPipes logs two clients in and returns their connections, whose readers

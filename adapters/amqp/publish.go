@@ -8,14 +8,17 @@ import (
 	"leveret/core"
 )
 
-// ownBodyMin is the size from which a body gets memory of its own, is kept by
-// reference, and leaves by writev.
+// ownBodyMin is the size from which a body is kept by reference and leaves by
+// writev, if it has memory of its own. It gets that when it comes in pieces or
+// goes to several queues; one that lies whole in the read buffer and goes to
+// one queue is cheaper copied (64 KiB bodies: 62 instead of 100 us of CPU).
 const ownBodyMin = 16 << 10
 
 // publish handles basic.publish at the beginning of b. If the whole message,
 // in one body frame at most, lies in b, it is published from there: nothing is
 // copied and nothing allocated. If the rest of a small one is missing, nothing
-// is used up until it is there. Everything else is gathered frame by frame.
+// is used up until it is there. Everything else is gathered frame by frame,
+// into memory of its own.
 func (c *conn) publish(ch *channel, f wire.Frame, b []byte, size int) (used, need int, err error) {
 	exchange, key, mandatory, immediate, err := wire.ParsePublish(f.Payload)
 	if err != nil {
@@ -29,7 +32,7 @@ func (c *conn) publish(ch *channel, f wire.Frame, b []byte, size int) (used, nee
 	case n > 0 && hf.Type == wire.FrameHeader && hf.Channel == ch.id:
 		class, bodySize, props, err := wire.ParseContentHeader(hf.Payload)
 		at := size + n
-		if err != nil || class != wire.ClassBasic || bodySize >= ownBodyMin || bodySize > c.srv.opts.MaxMessageSize {
+		if err != nil || class != wire.ClassBasic || bodySize > c.srv.opts.MaxMessageSize {
 			break
 		}
 		if bodySize == 0 {
@@ -40,6 +43,9 @@ func (c *conn) publish(ch *channel, f wire.Frame, b []byte, size int) (used, nee
 			break
 		}
 		if n == 0 {
+			if bodySize >= ownBodyMin {
+				break
+			}
 			if len(b)-at < wire.FrameHeaderSize {
 				if len(b)-at < 3 || b[at] == wire.FrameBody && channelOf(b[at:]) == ch.id {
 					return 0, at + wire.FrameHeaderSize, nil
@@ -49,7 +55,7 @@ func (c *conn) publish(ch *channel, f wire.Frame, b []byte, size int) (used, nee
 			}
 			break
 		}
-		if bf.Type == wire.FrameBody && bf.Channel == ch.id && len(bf.Payload) == int(bodySize) {
+		if bf.Type == wire.FrameBody && bf.Channel == ch.id && uint64(len(bf.Payload)) == bodySize {
 			return at + n, 0, c.accept(ch, str(exchange), str(key), props, bf.Payload, false, mandatory, immediate)
 		}
 	}
@@ -122,6 +128,9 @@ func (c *conn) accept(ch *channel, exchange, key string, props, body []byte, own
 	if p.userErr != nil {
 		e := *p.userErr
 		return c.publishFailed(ch, &e)
+	}
+	if len(body) >= ownBodyMin && !ownBody && route.Queues() > 1 {
+		m.Body, m.OwnBody = bytes.Clone(body), true // One copy for all of them.
 	}
 	if ch.tx != nil {
 		return c.publishInTx(ch, m)
