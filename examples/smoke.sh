@@ -37,7 +37,9 @@ echo "--- a message goes in"
 .venv/bin/python examples/python/hello_send.py "Hello from pika"
 echo "--- and comes out"
 .venv/bin/python - <<'PY'
-import subprocess, sys
+import signal
+import subprocess
+import sys
 
 receiver = subprocess.Popen(
     [sys.executable, "examples/python/hello_receive.py"], stdout=subprocess.PIPE, text=True
@@ -46,5 +48,6 @@ for line in receiver.stdout:
     print(line, end="")
     if line.startswith("received"):
         break
-receiver.terminate()
+receiver.send_signal(signal.SIGINT)
+receiver.wait()
 PY

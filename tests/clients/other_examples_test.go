@@ -98,15 +98,16 @@ func TestReconnectAfterTheConnectionBroke(t *testing.T) {
 // TestReconnectAfterTheBrokerRestarted is about our own process: it tells its
 // clients that it goes, ends at once and with 0, and a new one has the ports.
 func TestReconnectAfterTheBrokerRestarted(t *testing.T) {
-	if broker.binary == "" {
+	binary := broker.binary
+	if binary == "" {
 		t.Log("the broker under test is not ours to restart: a leveret is built")
 		var err error
-		if broker.binary, err = buildLeveret(t.TempDir()); err != nil {
+		if binary, err = buildLeveret(t.TempDir()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	log := filepath.Join(t.TempDir(), "broker.log")
-	b, err := startLeveret(broker.binary, log)
+	b, err := startLeveret(binary, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func TestReconnectAfterTheBrokerRestarted(t *testing.T) {
 	clients["go"].waitLine(`^connection lost: Exception \(320\) Reason: "CONNECTION_FORCED - `)
 	clients["node"].waitLine("^connection lost")
 
-	b, err = startLeveretOn(broker.binary, log, b.amqp.Host, b.http.Host)
+	b, err = startLeveretOn(binary, log, b.amqp.Host, b.http.Host)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,17 +27,16 @@ func TestHelloWorld(t *testing.T) {
 func TestWorkQueueSpreadsJobsByPrefetch(t *testing.T) {
 	t.Parallel()
 	url := newVhost(t)
-	submit := func(job string) { python(t, "work_submit.py", job).run(t, url) }
-
 	a := python(t, "work_worker.py", "ann").start(t, url)
 	a.waitLine("^ann waiting")
-	submit("long...........")
+	python(t, "work_submit.py", "long..............").run(t, url)
 	a.waitLine("^ann starts 'long")
+	ch := dial(t, url)
 	b := python(t, "work_worker.py", "bob").start(t, url)
 	b.waitLine("^bob waiting")
 	// With a prefetch of one, everything goes past the busy worker.
 	for i := range 4 {
-		submit(fmt.Sprint("short ", i))
+		publish(t, ch, "jobs", fmt.Sprint("short ", i))
 		b.waitLine(fmt.Sprintf("^bob finished 'short %d'$", i))
 	}
 	for _, line := range a.lines() {
@@ -53,18 +52,18 @@ func TestKilledWorkersJobGoesToAnother(t *testing.T) {
 	a := python(t, "work_worker.py", "ann").start(t, url)
 	a.waitLine("^ann waiting")
 	ch := dial(t, url)
-	publish(t, ch, "jobs", "important..")
+	publish(t, ch, "jobs", "important...")
 	publish(t, ch, "jobs", "next")
-	a.waitLine("^ann starts 'important..'$")
+	a.waitLine("^ann starts 'important...'$")
 	a.kill()
 
 	b := python(t, "work_worker.py", "bob").start(t, url)
 	// The interrupted job keeps its place before the one submitted after it.
 	b.waitLine("^bob waiting")
-	if got := b.waitLine("^bob starts (.*)$")[1]; got != "'important..' again" {
+	if got := b.waitLine("^bob starts (.*)$")[1]; got != "'important...' again" {
 		t.Errorf("first job after the crash is %s, want the interrupted one, redelivered", got)
 	}
-	b.waitLine("^bob finished 'important..'$")
+	b.waitLine("^bob finished 'important...'$")
 	b.waitLine("^bob starts 'next'$")
 	b.waitLine("^bob finished 'next'$")
 	b.interrupt()

@@ -9,13 +9,13 @@ from conftest import PATIENCE_S, URL, Consumer, eventually, parameters, publish
 
 
 def test_silent_client_is_dropped_and_a_quiet_one_is_not(connect):
-    silent = connect(heartbeat=1)
-    quiet = connect(heartbeat=1)
+    silent = connect(heartbeat=2)
+    quiet = connect(heartbeat=2)
     forgiving = connect(heartbeat=0)
     channel = quiet.channel()
     # pika sends its heartbeats while it processes events, so the silent one
     # sends none. Two to three intervals without a byte end a connection.
-    quiet.process_data_events(time_limit=4)
+    quiet.process_data_events(time_limit=7)
     channel.basic_qos(prefetch_count=1)
     assert quiet.is_open, "a client that sends heartbeats stays"
     with pytest.raises(pika.exceptions.AMQPConnectionError):

@@ -101,7 +101,7 @@ def test_auto_delete_goes_when_the_consumers_channel_closes(connection, name):
 
 
 def test_queue_ttl(channel):
-    q = channel.queue_declare("", exclusive=True, arguments={"x-message-ttl": 200}).method.queue
+    q = channel.queue_declare("", exclusive=True, arguments={"x-message-ttl": 2000}).method.queue
     publish(channel, q, "a", "b")
     eventually(lambda: ready(channel, q) == 2, "two messages")
     eventually(lambda: ready(channel, q) == 0, "the messages to expire")
@@ -119,6 +119,7 @@ def test_expired_behind_a_live_one_is_not_delivered(channel, queue):
 
 def test_the_shorter_of_ttl_and_expiration_counts(channel):
     q = channel.queue_declare("", exclusive=True, arguments={"x-message-ttl": 60000}).method.queue
+    channel.confirm_delivery()
     publish(channel, q, "short", expiration="100")
     publish(channel, q, "long", expiration="100000000")
     eventually(lambda: ready(channel, q) == 1, "the short one to expire")
@@ -134,10 +135,10 @@ def test_ttl_zero_delivers_at_once_or_never(channel, queue):
 
 
 def test_requeue_does_not_restart_the_clock(channel, queue):
-    publish(channel, queue, "a", expiration="400")
+    publish(channel, queue, "a", expiration="2000")
     eventually(lambda: ready(channel, queue) == 1, "the message")
     message = get(channel, queue, auto_ack=False)
-    time.sleep(0.5)
+    time.sleep(2.1)
     channel.basic_nack(message.method.delivery_tag)
     assert get_all(channel, queue) == []
 
@@ -145,9 +146,9 @@ def test_requeue_does_not_restart_the_clock(channel, queue):
 def test_x_expires_takes_an_idle_queue(connection, channel, name):
     idle, used, declared = name(), name(), name()
     for q in (idle, used, declared):
-        channel.queue_declare(q, arguments={"x-expires": 600})
+        channel.queue_declare(q, arguments={"x-expires": 1500})
     consumer = Consumer(channel, used)
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 2.5
     while time.monotonic() < until:
         # A declare, passive too, is use; so is a consumer, idle or not.
         ready(channel, declared)
@@ -157,10 +158,9 @@ def test_x_expires_takes_an_idle_queue(connection, channel, name):
     publish(channel, used, "still here")
     assert consumer.wait(1) == ["still here"]
     channel.basic_cancel(consumer.tag)
-    start = time.monotonic()
     # Looking would keep it alive, so wait first.
-    time.sleep(1.2)
-    assert not exists(connection, used), f"still there {time.monotonic() - start} s after the last use"
+    time.sleep(2)
+    assert not exists(connection, used)
 
 
 def test_durable_and_transient_queues_of_all_kinds(channel, name):
