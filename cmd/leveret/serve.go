@@ -31,6 +31,9 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(set.GoMemoryBytes)
 	}
+	if os.Getenv("GOGC") == "" {
+		tuneCollector()
+	}
 	log := s.Logger(io.err)
 
 	listeners, err := listen(set)
