@@ -71,12 +71,15 @@ func (c *conn) contentHeader(ch *channel, payload []byte) error {
 }
 
 // addBody appends to a body. Memory is taken as the body arrives, not as it is
-// announced: at most twice of what is there.
+// announced: at most four times of what is there.
 func (c *conn) addBody(ch *channel, part []byte) error {
 	t := ch.content
 	need := len(t.body) + len(part)
 	if need > cap(t.body) {
-		size := int(min(t.size, uint64(2*need)))
+		size := 2 * need
+		if t.size <= uint64(4*need) {
+			size = int(t.size) // Most bodies are allocated once.
+		}
 		if err := c.charge(t, int64(size-cap(t.body))); err != nil {
 			return err
 		}
