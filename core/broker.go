@@ -62,6 +62,7 @@ type Broker struct {
 	sessionIDs atomic.Uint64
 	closing    atomic.Bool
 
+	logGate  gate           // Closed while the log has more than it wants.
 	tasks    sync.WaitGroup // What spawn started.
 	applying sync.Mutex     // Held by apply.
 	// changing is held by changes to users, permissions and virtual hosts
@@ -123,6 +124,7 @@ func New(o Options) (*Broker, error) {
 	if err := b.recover(); err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)
 	}
+	b.log.OnPressure(b.logGate.set)
 	b.log.OnState(func(err error) {
 		if err != nil {
 			b.logger.Error("the message log takes no publishes", "error", err)

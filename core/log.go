@@ -28,6 +28,11 @@ type MessageLog interface {
 	// Outstanding is what is handed over but not yet on disk, in bytes.
 	Outstanding() int64
 
+	// OnPressure has fn called, by any goroutine that holds no lock, with true
+	// when more is outstanding than the log wants and with false when half of
+	// that is left, or the log has failed. Publishers pause meanwhile.
+	OnPressure(fn func(over bool))
+
 	// OnState has fn called, by a goroutine that holds no lock, when the log
 	// can no longer take publishes (err says why) or can again (nil).
 	OnState(fn func(err error))
@@ -116,6 +121,9 @@ func (MemoryLog) Read(_ QueueID, seqs []Seq, fn func(int, *Message, error)) {
 
 // Outstanding is always 0.
 func (MemoryLog) Outstanding() int64 { return 0 }
+
+// OnPressure never calls fn.
+func (MemoryLog) OnPressure(func(bool)) {}
 
 // OnState never calls fn.
 func (MemoryLog) OnState(func(error)) {}

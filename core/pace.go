@@ -1,6 +1,9 @@
 package core
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // A publisher that runs ahead of consumers which do their best gains nothing:
 // its messages come to rest, are copied, and take the very processor that the
@@ -52,14 +55,57 @@ func (q *classic) releasePaceLocked() {
 	q.mu.pace.skip /= 2
 }
 
+// gate is closed while the log has more outstanding than it wants.
+type gate struct {
+	mu struct {
+		sync.Mutex
+		opened chan struct{} // Closed when the gate opens; nil while it is open.
+	}
+}
+
+func (g *gate) set(closed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case closed && g.mu.opened == nil:
+		g.mu.opened = make(chan struct{})
+	case !closed && g.mu.opened != nil:
+		close(g.mu.opened)
+		g.mu.opened = nil
+	}
+}
+
+// closed returns a channel that is closed when the gate opens, nil if it is
+// open.
+func (g *gate) closed() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mu.opened
+}
+
 // Ahead reports whether the publisher is ahead of the consumers of a queue, so
-// that it should Pace itself before it publishes more.
+// that it should Pace itself before it publishes more, but for one that owes
+// acks: the consumers may wait for just those.
 func (p *Publisher) Ahead() bool { return p.ahead != nil }
 
-// Pace waits, a few milliseconds at most, until the consumers that the
-// publisher is ahead of have caught up, or stop is closed. Nothing may wait
-// for a flush by this goroutine meanwhile.
+// AheadOfLog reports whether the publisher is ahead of the disk, so that it
+// must Pace itself, whatever else it owes: the disk waits for nobody.
+func (p *Publisher) AheadOfLog() bool { return p.logAhead }
+
+// Pace waits until the log has room again if it has none; and, a few
+// milliseconds at most, until the consumers that the publisher is ahead of have
+// caught up; or until stop is closed. Nothing may wait for a flush by this
+// goroutine meanwhile.
 func (p *Publisher) Pace(stop <-chan struct{}) {
+	if p.logAhead {
+		p.logAhead = false
+		if opened := p.broker.logGate.closed(); opened != nil {
+			select {
+			case <-opened:
+			case <-stop:
+			}
+		}
+	}
 	q := p.ahead
 	p.ahead = nil
 	if q == nil {

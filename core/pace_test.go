@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"leveret/core"
+	"leveret/core/coretest"
 )
 
 func ahead(t *testing.T) (*bench, *sink) {
@@ -91,6 +92,44 @@ func TestPaceEndsWithItsConnectionOrItsConsumers(t *testing.T) {
 		x.p.Pace(nil)
 		if d := time.Since(from); d != 0 {
 			t.Errorf("waited %v", d)
+		}
+	})
+}
+
+// pressedLog is a log that says when it has too much.
+type pressedLog struct {
+	*coretest.Log
+	over func(bool)
+}
+
+func (l *pressedLog) OnPressure(fn func(bool)) { l.over = fn }
+
+func TestPublisherWaitsForTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &pressedLog{Log: coretest.NewLog()}
+		x := stored(t, core.NewMemoryDefinitions(), log)
+		defer x.b.Close()
+		if _, err := x.s.DeclareQueue(core.QueueDeclare{Name: "q", Durable: true}); err != nil {
+			t.Fatal(err)
+		}
+		log.over(true)
+		x.fill("q", 0, 10, false)
+		if x.p.AheadOfLog() {
+			t.Fatal("ahead of the log with transient messages")
+		}
+		x.fill("q", 0, 10, true)
+		if !x.p.AheadOfLog() {
+			t.Fatal("not ahead of a log under pressure")
+		}
+		from := time.Now()
+		time.AfterFunc(time.Minute, func() { log.over(false) })
+		x.p.Pace(nil)
+		if d := time.Since(from); d != time.Minute {
+			t.Errorf("waited %v", d)
+		}
+		x.fill("q", 0, 10, true)
+		if x.p.AheadOfLog() {
+			t.Error("ahead of a log that has room")
 		}
 	})
 }

@@ -34,6 +34,7 @@ type Publisher struct {
 	set    ChangeSet // Of the batch under way, nil while nothing is stored.
 
 	ahead     *classic // A queue whose consumers the publisher is ahead of; see pace.go.
+	logAhead  bool     // The log has more than it wants, and this publisher adds to it.
 	paced     chan struct{}
 	paceTimer *time.Timer
 
@@ -222,6 +223,9 @@ type numbers struct{ first, last uint64 }
 func (p *Publisher) complete(ms []Publication) {
 	set := p.set
 	p.set = nil
+	if set != nil || p.paging != nil {
+		p.logAhead = p.broker.logGate.closed() != nil
+	}
 	if p.paging != nil {
 		p.paging.Close(func(error) {}) // If it fails, the messages stay in memory.
 		p.paging = nil

@@ -185,7 +185,7 @@ func (c *conn) publishBatch() {
 	w.ch.counters.published.Add(uint64(len(ms)))
 	w.ch.counters.numbered.Store(w.ch.published)
 	w.ch.publisher.Publish(ms, &w.touched)
-	if w.ch.publisher.Ahead() {
+	if w.ch.publisher.Ahead() || w.ch.publisher.AheadOfLog() {
 		w.ahead = w.ch.publisher
 	}
 	for i := range ms {

@@ -75,12 +75,13 @@ func (c *conn) dropWork() {
 	w.acks = w.acks[:0]
 }
 
-// pace gives the consumers that this client is ahead of a moment to catch up.
-// A client that owes acks is not held: the wait might be for them.
+// pace gives the log, or the consumers that this client is ahead of, a moment to
+// catch up. A client that owes acks does not wait for consumers: they might wait
+// for those.
 func (c *conn) pace() {
 	p := c.work.ahead
 	c.work.ahead = nil
-	if c.outstanding() > 0 {
+	if !p.AheadOfLog() && c.outstanding() > 0 {
 		return
 	}
 	c.flushAll()

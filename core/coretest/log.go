@@ -146,6 +146,9 @@ func (l *Log) Read(id core.QueueID, seqs []core.Seq, fn func(int, *core.Message,
 // Outstanding is core.MessageLog.
 func (l *Log) Outstanding() int64 { return 0 }
 
+// OnPressure is core.MessageLog; this log never has too much.
+func (l *Log) OnPressure(func(bool)) {}
+
 // OnState is core.MessageLog; this log never fails.
 func (l *Log) OnState(func(error)) {}
 
