@@ -50,6 +50,8 @@ type channel struct {
 		globalPrefetch      atomic.Int64
 		prefetch            atomic.Int64
 		confirming, tx      atomic.Bool
+		txPublished         atomic.Int64 // Messages that wait for a commit.
+		txAcked             atomic.Int64 // Acks that do.
 		consumers           atomic.Int64
 	}
 }
@@ -186,10 +188,7 @@ func (c *conn) endChannel(ch *channel) {
 		c.work.partial.ch = nil // The rest of the frame is read and forgotten.
 	}
 	c.dropContent(ch)
-	for _, k := range ch.consumers {
-		k.core.Cancel(&c.work.touched)
-	}
-	ch.consumers = nil
+	c.cancelConsumers(ch)
 	c.dropReplyQueue(ch)
 	if ch.tx != nil {
 		c.dropTransaction(ch)
@@ -203,6 +202,13 @@ func (c *conn) endChannel(ch *channel) {
 	c.requeueAll(ch)
 	ch.publisher = nil
 	ch.props = checkedProps{}
+}
+
+func (c *conn) cancelConsumers(ch *channel) {
+	for _, k := range ch.consumers {
+		k.core.Cancel(&c.work.touched)
+	}
+	ch.consumers = nil
 }
 
 // forgetChannel frees the channel's number.

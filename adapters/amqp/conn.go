@@ -68,6 +68,11 @@ type conn struct {
 
 	work work // Of the read under way.
 
+	exceptions struct {
+		since         time.Time
+		n, suppressed int
+	}
+
 	linger time.Duration // How long to wait for the client to close its side.
 
 	publishes atomic.Bool // Has published: held while memory is short.
@@ -420,6 +425,9 @@ func (c *conn) sendCloseOk() {
 func (c *conn) closeAll() {
 	c.dropWork()
 	for _, ch := range c.channels {
+		c.cancelConsumers(ch) // First all of them: what one channel requeues is not for another.
+	}
+	for _, ch := range c.channels {
 		c.endChannel(ch)
 	}
 	clear(c.channels)
@@ -602,8 +610,25 @@ func (c *conn) logEnd() {
 		append(c.who(), "why", why, "after", time.Since(c.since).Round(time.Millisecond))...)
 }
 
+// exceptionsLogged is how many exceptions a connection may log in a second.
+const exceptionsLogged = 10
+
+// logException logs what a client did wrong. One that does nothing else all the
+// time does not fill the disk.
 func (c *conn) logException(level slog.Level, ch *channel, e *exception) {
+	l := &c.exceptions
+	if now := time.Now(); now.Sub(l.since) >= time.Second {
+		l.since, l.n = now, 0
+	}
+	if l.n++; l.n > exceptionsLogged && !e.fatal {
+		l.suppressed++
+		return
+	}
 	attrs := c.who()
+	if l.suppressed > 0 {
+		attrs = append(attrs, "suppressed", l.suppressed)
+		l.suppressed = 0
+	}
 	if ch != nil {
 		attrs = append(attrs, "channel", ch.id)
 	}

@@ -160,3 +160,41 @@ func TestEveryKindHasReply(t *testing.T) {
 }
 
 func sprint(n uint16) string { return strconv.Itoa(int(n)) }
+
+func TestUserChannelLimit(t *testing.T) {
+	s := newTestServer(t, nil)
+	if err := s.broker.SetUserLimit("guest", "max-channels", 2); err != nil {
+		t.Fatal(err)
+	}
+	r := s.openRaw(t)
+	r.method(2, &wire.ChannelOpen{}, &wire.ChannelClose{}, &wire.ChannelOpen{})
+	expect[*wire.ChannelOpenOk](r, 2)
+	expect[*wire.ChannelCloseOk](r, 2)
+	expect[*wire.ChannelOpenOk](r, 2)
+	other := s.dialRaw(t)
+	other.login(nil)
+	other.method(0, &wire.ConnectionTuneOk{ChannelMax: 10, FrameMax: 8192}, &wire.ConnectionOpen{VirtualHost: "/"})
+	expect[*wire.ConnectionOpenOk](other, 0)
+	other.method(1, &wire.ChannelOpen{})
+	m := expect[*wire.ConnectionClose](other, 0)
+	checkException(t, "530 NOT_ALLOWED - number of channels opened for user 'guest' has reached the maximum allowed user limit of 2 0.0", m.Code, m.Text, m.Class, m.Method)
+}
+
+// TestErrorsAreLoggedInBounds: each is logged, but not a client that does
+// nothing else.
+func TestErrorsAreLoggedInBounds(t *testing.T) {
+	s := newTestServer(t, nil)
+	r := s.openRaw(t)
+	for range 200 {
+		r.method(1, &wire.QueueDeclare{Queue: "none", Passive: true}, &wire.ChannelCloseOk{}, &wire.ChannelOpen{})
+		expect[*wire.ChannelClose](r, 1)
+		expect[*wire.ChannelOpenOk](r, 1)
+	}
+	n := strings.Count(s.logs.String(), "no queue 'none' in vhost '/'")
+	if n < exceptionsLogged || n > 150 {
+		t.Errorf("logged %d of 200 errors", n)
+	}
+	if !strings.Contains(s.logs.String(), `user=guest vhost=/ channel=1 method=queue.declare code=404 why="NOT_FOUND - no queue 'none' in vhost '/'"`) {
+		t.Errorf("logged %s", s.logs)
+	}
+}

@@ -73,7 +73,7 @@ func (ch *channel) attributes() map[string]any {
 		"number": ch.id, "state": "running", "user": c.session.User().Name, "vhost": c.client.vhost,
 		"prefetch_count": ch.counters.prefetch.Load(), "global_prefetch_count": ch.counters.globalPrefetch.Load(),
 		"messages_unacknowledged": unacked, "messages_unconfirmed": unconfirmed,
-		"messages_uncommitted": 0, "acks_uncommitted": 0,
+		"messages_uncommitted": ch.counters.txPublished.Load(), "acks_uncommitted": ch.counters.txAcked.Load(),
 		"confirm": ch.counters.confirming.Load(), "transactional": ch.counters.tx.Load(),
 		"consumer_count": ch.counters.consumers.Load(),
 	}

@@ -179,7 +179,7 @@ func (c *conn) resolveLocked(a *ackOp) bool {
 
 func (c *conn) settleOneLocked(ch *channel, op core.Settlement, tag uint64, d delivered) {
 	if ch.tx != nil {
-		ch.tx.settle(tag, op, d)
+		ch.settleInTx(tag, op, d)
 		return
 	}
 	c.underOut.outs--

@@ -38,11 +38,8 @@ type txAck struct {
 	d   delivered
 }
 
-// What a buffered message or ack takes beside its bytes.
-const (
-	txMessageOverhead = 384
-	txAckOverhead     = 32
-)
+// txMessageOverhead is what a buffered message takes beside its bytes.
+const txMessageOverhead = 384
 
 func (c *conn) txSelect(ch *channel) error {
 	if ch.confirming {
@@ -72,6 +69,7 @@ func (c *conn) publishInTx(ch *channel, m *core.Publication) error {
 	}
 	c.growTransaction(ch, size)
 	tx.messages = append(tx.messages, txMessage{m.Clone(), ch.props.keys})
+	ch.counters.txPublished.Store(int64(len(tx.messages)))
 	return nil
 }
 
@@ -79,10 +77,11 @@ func tooLargeTransaction() *exception {
 	return raise(wire.ReplyPreconditionFailed, 0, "transaction is larger than %d bytes", transactionMax)
 }
 
-// settle keeps an ack until the commit. Its tag has left the list of the
+// settleInTx keeps an ack until the commit. Its tag has left the list of the
 // unacked.
-func (tx *transaction) settle(tag uint64, op core.Settlement, d delivered) {
-	tx.acks = append(tx.acks, txAck{tag, op, d})
+func (ch *channel) settleInTx(tag uint64, op core.Settlement, d delivered) {
+	ch.tx.acks = append(ch.tx.acks, txAck{tag, op, d})
+	ch.counters.txAcked.Store(int64(len(ch.tx.acks)))
 }
 
 // txCommit publishes and settles what the transaction holds, in this order,
@@ -95,6 +94,7 @@ func (c *conn) txCommit(ch *channel) error {
 	}
 	messages := tx.messages
 	tx.messages = nil
+	ch.counters.txPublished.Store(0)
 	ms := make([]core.Publication, len(messages))
 	var returned []*core.Message
 	tx.open.Store(1)
@@ -176,6 +176,7 @@ func (c *conn) commitAcks(ch *channel) {
 		c.work.groups.add(a.d.holder, a.op, a.d.seq)
 	}
 	tx.acks = nil
+	ch.counters.txAcked.Store(0)
 	c.work.groups.settle(&c.work.touched)
 }
 
@@ -208,5 +209,7 @@ func (c *conn) dropTransaction(ch *channel) {
 	}
 	c.out.Unlock()
 	tx.acks, tx.messages = nil, nil
+	ch.counters.txPublished.Store(0)
+	ch.counters.txAcked.Store(0)
 	c.growTransaction(ch, -tx.bytes)
 }

@@ -28,6 +28,10 @@ const acksMax = 4096
 // each, and costs nothing at low load, where reads do not come back full.
 const carryMax = 64 << 10
 
+// carryReads is how many reads in a row may pass without a flush: what is small
+// waits for a few milliseconds at most, confirms among it.
+const carryReads = 8
+
 // work is what the reader has gathered from the read under way, and whom it
 // owes a flush. What the client sent on one channel takes effect in order:
 // publishes are handed over together, then the acks behind them are settled,
@@ -46,6 +50,7 @@ type work struct {
 
 	touched  core.Touched
 	flushOwn bool // Our own out-buffer waits for a flush by us.
+	carried  int  // Reads since everything was flushed.
 
 	sawPublish bool // Since the connection was last asked whether it may read on.
 	refusing   bool // The broker takes no publishes; set when a batch begins.
@@ -96,7 +101,8 @@ func (c *conn) endOfRead(full bool) {
 		c.srv.batches.Put(w.batch)
 		w.batch = nil
 	}
-	if full {
+	if full && w.carried < carryReads {
+		w.carried++
 		w.touched.FlushFrom(carryMax)
 		if w.flushOwn && c.out.Pending() >= carryMax {
 			c.flushOut()
@@ -109,6 +115,7 @@ func (c *conn) endOfRead(full bool) {
 // flushAll flushes everybody's output. It is called before the reader waits
 // for anything.
 func (c *conn) flushAll() {
+	c.work.carried = 0
 	c.flushTouched()
 	c.unattended()
 	if c.work.flushOwn {
