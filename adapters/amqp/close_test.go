@@ -79,6 +79,31 @@ func TestChannelErrorRequeuesFirst(t *testing.T) {
 	}
 }
 
+// TestAcksBeforeAnError: what came before the error counts.
+func TestAcksBeforeAnError(t *testing.T) {
+	s := newTestServer(t, nil)
+	r := s.openRaw(t)
+	r.declareAndConsume(false)
+	for range 3 {
+		r.write(publishFrames(1, "", "q", "x", nil))
+		r.delivery()
+	}
+	r.write(join(methodFrame(1, &wire.BasicAck{DeliveryTag: 1}), publishFrames(1, "", "q", "x", nil), methodFrame(1, &wire.BasicAck{DeliveryTag: 2}), frame(wire.FrameBody, 1, nil)))
+	for {
+		f, err := r.readFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wire.MethodID(f.Payload) == wire.IDConnectionClose {
+			break
+		}
+	}
+	q, _ := mustVHost(t, s).Queue("q")
+	if i := q.Info(); i.Ready != 2 || i.Unacked != 0 {
+		t.Errorf("ready %d, unacked %d", i.Ready, i.Unacked)
+	}
+}
+
 // TestDropRequeues: a socket closed without a word gives back what it had.
 func TestDropRequeues(t *testing.T) {
 	s := newTestServer(t, nil)

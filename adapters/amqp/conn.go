@@ -187,10 +187,8 @@ func (c *conn) serve() {
 func (c *conn) process() error {
 	b := c.in.Bytes()
 	n, need, err := c.frames(b)
-	if err == nil {
-		c.finishWork()
-	} else {
-		c.dropWork()
+	c.finishWork() // Also what came before an error.
+	if err != nil {
 		var e *exception
 		if errors.As(err, &e) {
 			c.raise(e)
@@ -423,7 +421,7 @@ func (c *conn) sendCloseOk() {
 
 // closeAll ends all channels and the session.
 func (c *conn) closeAll() {
-	c.dropWork()
+	c.finishWork()
 	for _, ch := range c.channels {
 		c.cancelConsumers(ch) // First all of them: what one channel requeues is not for another.
 	}
@@ -535,10 +533,10 @@ func (c *conn) mayRead() bool {
 }
 
 // expired makes WaitAsked say only whether it would wait.
-var expired, _ = func() (context.Context, struct{}) {
+var expired = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	return ctx, struct{}{}
+	return ctx
 }()
 
 // readFailed notes why reading ended.

@@ -70,16 +70,6 @@ func (c *conn) finishWork() {
 	}
 }
 
-// dropWork forgets what was gathered, for a connection that ends: the acks'
-// deliveries are requeued with all the others.
-func (c *conn) dropWork() {
-	w := &c.work
-	if w.n > 0 {
-		c.publishBatch() // What came before the error was published in good order.
-	}
-	w.acks = w.acks[:0]
-}
-
 // pace gives the log, or the consumers that this client is ahead of, a moment to
 // catch up. A client that owes acks does not wait for consumers: they might wait
 // for those.
