@@ -12,7 +12,7 @@ import (
 // everything and to write the definitions anew. On a full disk it is given up
 // for that, and nothing new is stored until it is back.
 
-// ballastBytes is how large the ballast should be.
+// ballastBytes is how large the ballast should be. writing must be held.
 func (s *Store) ballastBytes() int64 {
 	if s.options.BallastBytes < 0 {
 		return 0
@@ -24,37 +24,66 @@ func (s *Store) ballastBytes() int64 {
 
 func (s *Store) ballastPath() string { return filepath.Join(s.dir, ballastName) }
 
-// holdBallast makes the ballast, or says that the disk is full.
+// holdBallast makes the ballast, or says that the disk is full. Open calls it.
 func (s *Store) holdBallast() {
-	err := s.makeBallast(s.ballastBytes())
-	if isFull(err) {
+	if info, err := s.fs.Stat(s.ballastPath()); err == nil {
+		s.ballast.size = info.Size()
+	}
+	s.tryBallast(s.ballastBytes())
+}
+
+// growBallastLocked keeps the ballast as large as the definitions.
+func (s *Store) growBallastLocked() {
+	size := s.ballastBytes()
+	s.ballast.Lock()
+	enough := size <= s.ballast.size
+	s.ballast.Unlock()
+	if !enough && !s.Full() {
+		s.tryBallast(size + size/4)
+	}
+}
+
+func (s *Store) tryBallast(size int64) {
+	switch err := s.makeBallast(size); {
+	case err == nil:
+	case isFull(err):
 		s.setFull()
-	} else if err != nil {
+	default:
 		s.options.Logger.Warn("no ballast for a full disk", "file", s.ballastPath(), "error", err)
+		s.ballast.Lock()
+		s.ballast.size = size // Not again with every commit.
+		s.ballast.Unlock()
 	}
 }
 
 func (s *Store) makeBallast(size int64) error {
-	if size == 0 {
+	b := &s.ballast
+	b.Lock()
+	defer b.Unlock()
+	if size <= b.size {
 		return nil
 	}
 	name := s.ballastPath()
-	if info, err := s.fs.Stat(name); err == nil && info.Size() >= size {
-		return nil
-	}
 	f, err := s.fs.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
 	if err := f.Preallocate(0, size); err != nil {
-		// Half a ballast would be taken for a whole one.
-		return errors.Join(err, f.Close(), s.fs.Remove(name))
+		err = errors.Join(err, f.Truncate(b.size), f.Close())
+		if b.size == 0 {
+			err = errors.Join(err, s.fs.Remove(name))
+		}
+		return err
 	}
+	b.size = size
 	return errors.Join(f.Sync(), f.Close(), s.fs.SyncDir(s.dir))
 }
 
 // releaseBallast gives the space of the ballast back and says whether there was any.
 func (s *Store) releaseBallast() bool {
+	b := &s.ballast
+	b.Lock()
+	defer b.Unlock()
 	err := s.fs.Remove(s.ballastPath())
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -62,6 +91,7 @@ func (s *Store) releaseBallast() bool {
 		}
 		return false
 	}
+	b.size = 0
 	s.setFull()
 	// The space of what is removed may come back only with this.
 	return s.fs.SyncDir(s.dir) == nil
@@ -90,10 +120,12 @@ func (s *Store) Full() bool {
 // definitions again if that works.
 func (s *Store) refillBallast() {
 	s.mu.Lock()
-	now := s.options.Now()
-	due := s.mu.full && !now.Before(s.mu.refillAt) && !s.mu.closed
-	if due {
-		s.mu.refillAt = now.Add(refillEvery)
+	due := false
+	if s.mu.full && !s.mu.closed {
+		now := s.options.Now()
+		if due = !now.Before(s.mu.refillAt); due {
+			s.mu.refillAt = now.Add(refillEvery)
+		}
 	}
 	s.mu.Unlock()
 	if !due {

@@ -274,6 +274,7 @@ func (s *Store) leadGroup() {
 	s.apply(group, err)
 	if err == nil {
 		err = s.markLocked()
+		s.growBallastLocked()
 		s.shrinkIfWorthLocked()
 	}
 	w.Unlock()

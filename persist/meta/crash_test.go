@@ -293,6 +293,45 @@ func TestDamageIsNamed(t *testing.T) {
 	}
 }
 
+// buntdb's DEL has no checksum. One that names another definition after damage
+// does not delete it.
+func TestDamagedDeleteDeletesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, meta.Options{})
+	must(t, s.Commit([]core.Change{global("name-2", "1"), global("name-3", "1")}))
+	must(t, s.Commit([]core.Change{away("name-2")}))
+	must(t, s.Commit([]core.Change{global("later", "1")}))
+	must(t, s.Close())
+	name := filepath.Join(dir, meta.FileName)
+	file, err := os.ReadFile(name)
+	must(t, err)
+	at := bytes.Index(file, []byte("del\r\n"))
+	at += bytes.Index(file[at:], []byte("name-2")) + 5
+	file[at] = '3'
+	must(t, os.WriteFile(name, file, 0o600))
+	state, damage, _ := openAndRead(t, dir)
+	if !maps.Equal(state, map[string]string{"name-3": "1", "later": "1"}) || len(damage) != 1 {
+		t.Fatalf("%v, damage %v", state, damage)
+	}
+}
+
+// Queue ids are not given again if the record of the reservation is lost.
+func TestLostReservationOfQueueIDs(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, meta.Options{})
+	must(t, s.Commit([]core.Change{global("a", "1")}))
+	before := s.SyncedSize()
+	_, err := s.NextQueueID()
+	must(t, err)
+	file, err := os.ReadFile(filepath.Join(dir, meta.FileName))
+	must(t, err)
+	must(t, s.Close())
+	clear(file[before+10:])
+	if _, _, id := reopen(t, dir, file); id <= 1024 {
+		t.Fatalf("queue id %d may have been given before", id)
+	}
+}
+
 // TestMain runs a child that commits until it is killed.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("LEVERET_META_CHILD"); dir != "" {
@@ -420,7 +459,8 @@ func TestKill(t *testing.T) {
 	t.Logf("%d commits confirmed in %d rounds", total, rounds)
 }
 
-// FuzzOpen opens files of all sorts.
+// FuzzOpen opens files of all sorts. Goroutines of buntdb make its coverage vary:
+// run it with -fuzzminimizetime=1x, or it does little else than minimise.
 func FuzzOpen(f *testing.F) {
 	h := record(f, f.TempDir(), 6)
 	f.Add(h.file)
@@ -429,7 +469,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(append(bytes.Clone(h.file), make([]byte, 600)...))
 	f.Add([]byte("*3\r\n$3\r\nset\r\n$9999999999\r\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		dir := t.TempDir()
+		dir := memoryDir(t)
 		must(t, os.WriteFile(filepath.Join(dir, meta.FileName), file, 0o600))
 		s, err := meta.Open(vfs.OS, dir, meta.Options{BallastBytes: -1})
 		if err != nil {
@@ -442,6 +482,58 @@ func FuzzOpen(f *testing.F) {
 		must(t, s.Commit([]core.Change{global("one more", "1")}))
 		must(t, s.Close())
 		state["one more"] = "1"
+		again, damage, _ := openAndRead(t, dir)
+		if !maps.Equal(again, state) || len(damage) > 0 {
+			t.Fatalf("different when opened again: %v, damage %v", again, damage)
+		}
+	})
+}
+
+// FuzzDamage edits a good file: each four bytes of edits are a place and what
+// happens there. As for FuzzOpen, -fuzzminimizetime=1x helps.
+func FuzzDamage(f *testing.F) {
+	h := record(f, f.TempDir(), 25)
+	f.Add([]byte{0, 100, 0, 1})
+	f.Add([]byte{2, 10, 1, 200, 1, 0, 2, 40})
+	f.Add([]byte{3, 7, 3, 90})
+	f.Fuzz(func(t *testing.T, edits []byte) {
+		file := bytes.Clone(h.file)
+		for ; len(edits) >= 4 && len(file) > 0; edits = edits[4:] {
+			at := (int(edits[0])<<8 | int(edits[1])) % len(file)
+			n := min(int(edits[3]), len(file)-at)
+			switch edits[2] % 5 {
+			case 0:
+				file[at] ^= edits[3]
+			case 1:
+				clear(file[at : at+n])
+			case 2: // Bytes are missing.
+				file = append(file[:at], file[at+n:]...)
+			case 3: // A piece of the file stands somewhere else too.
+				copy(file[at:], bytes.Clone(file[len(file)-n:]))
+			case 4:
+				file = append(file[:at], append(bytes.Clone(file[:n]), file[at:]...)...)
+			}
+		}
+		dir := memoryDir(t)
+		must(t, os.WriteFile(filepath.Join(dir, meta.FileName), file, 0o600))
+		s, err := meta.Open(vfs.OS, dir, meta.Options{BallastBytes: -1})
+		if err != nil {
+			if now, _ := os.ReadFile(filepath.Join(dir, meta.FileName)); !bytes.Equal(now, file) {
+				t.Fatalf("refused (%v), but changed", err)
+			}
+			return
+		}
+		state := globals(t, s)
+		must(t, s.Close())
+		for name, value := range state {
+			had := false
+			for _, s := range h.states {
+				had = had || s[name] == value
+			}
+			if !had {
+				t.Fatalf("%s is %q", name, value)
+			}
+		}
 		again, damage, _ := openAndRead(t, dir)
 		if !maps.Equal(again, state) || len(damage) > 0 {
 			t.Fatalf("different when opened again: %v, damage %v", again, damage)

@@ -115,8 +115,7 @@ func (s *Store) repair(f vfs.File) (*examination, error) {
 	if err := side.write(); err != nil {
 		return nil, err
 	}
-	if lost && len(damaged) > 0 {
-		// Some reservation of queue ids may be among what is lost.
+	if lost {
 		x.queueIDs += lostQueueIDs
 	}
 	switch {
@@ -137,7 +136,8 @@ func (s *Store) repair(f vfs.File) (*examination, error) {
 	return x, nil
 }
 
-// lostQueueIDs is how many queue ids are left out when records are damaged.
+// lostQueueIDs is how many queue ids are left out when anything of the file was
+// bad: a reservation, and the marks that repeat it, may be among what is lost.
 const lostQueueIDs = 1 << 20
 
 // holdsRecord says whether a good definition begins in b behind its start.

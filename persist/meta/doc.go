@@ -46,8 +46,8 @@
 // process.
 //
 // Goroutines: none of its own, except one for a Shrink that is due, which Close
-// waits for, and two during Watch. Lock order: shrinking, writing, applying, mu
-// (see Store).
+// waits for, and two during Watch. Lock order: shrinking, writing,
+// ballast, applying, mu (see Store).
 //
 // Read store.go, commit.go, envelope.go, records.go, examine.go, damage.go.
 package meta

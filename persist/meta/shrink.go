@@ -11,14 +11,23 @@ import (
 	"leveret/persist/vfs"
 )
 
+// shrinkMinFull replaces Options.ShrinkMinBytes on a full disk.
+const shrinkMinFull = 64 << 10
+
 // shrinkIfWorthLocked starts a Shrink if more than half of the file is garbage.
 func (s *Store) shrinkIfWorthLocked() {
 	w := &s.writing
-	least := s.options.ShrinkMinBytes
-	if least < 0 || w.swapped != nil || w.size < w.shrinkSize || w.size-w.live < max(least, w.live) || runtime.GOOS == "windows" {
+	least, garbage := s.options.ShrinkMinBytes, w.size-w.live
+	if least < 0 || w.swapped != nil || runtime.GOOS == "windows" {
 		return
 	}
-	w.shrinkSize = 2 * w.size // If it fails, not again soon.
+	if s.Full() {
+		least = min(least, shrinkMinFull)
+	}
+	if garbage < max(least, w.live, w.shrinkNext) {
+		return
+	}
+	w.shrinkNext = 2 * garbage // If it fails, not again soon.
 	s.background.Go(func() {
 		err := s.Shrink()
 		if err != nil && !errors.Is(err, ErrClosed) {
@@ -140,7 +149,7 @@ func (s *Store) endShrinkLocked(prev string) (err error) {
 		return err
 	}
 	old := w.file
-	w.file, w.identity, w.size, w.synced, w.shrinkSize = f, identity, size, size, 0
+	w.file, w.identity, w.size, w.synced, w.shrinkNext = f, identity, size, size, 0
 	_ = old.Close() // Nobody needs it any more.
 	return nil
 }

@@ -62,7 +62,7 @@ var ErrDiskFull = errors.New("no room on disk for definitions")
 // disk is busy form the next group, which is written and synced once; one of
 // the committers does it for all (see commit.go).
 //
-// Lock order: shrinking, writing, applying, mu. None is held while calling out,
+// Lock order: shrinking, writing, ballast, applying, mu. None is held while calling out,
 // except applying while the watch is called.
 type Store struct {
 	// Fixed by Open.
@@ -91,13 +91,18 @@ type Store struct {
 		size       int64
 		synced     int64
 		live       int64    // What of size is not garbage.
-		shrinkSize int64    // A file smaller than this is not shrunk.
+		shrinkNext int64    // With less garbage than this no Shrink is tried again.
 		deletes    uint64   // Sum of the DELs since the last mark.
 		tombstones []string // To be deleted with the next mark.
 
 		// swapped is not nil while buntdb may replace the file; it is closed
 		// when file is the new one.
 		swapped chan struct{}
+	}
+
+	ballast struct {
+		sync.Mutex // Held while the ballast is made or removed.
+		size       int64
 	}
 
 	// applying orders the calls of the watch.
