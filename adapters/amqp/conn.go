@@ -329,29 +329,31 @@ func (c *conn) frameOnZero(f wire.Frame) error {
 	case *wire.ConnectionCloseOk:
 		return nil // An answer to a close we never sent harms nobody.
 	}
-	id := m.ID()
-	return raise(wire.ReplyChannelError, id, "unexpected method in connection state running")
+	return raise(wire.ReplyChannelError, m.ID(), "unexpected method in connection state running")
 }
 
 // decodeMethod decodes a cold method; whatever is wrong with it closes the
 // connection with a word, never without.
 func decodeMethod(payload []byte) (wire.Method, error) {
 	m, err := wire.DecodeMethod(payload)
+	id := wire.MethodID(payload)
 	switch {
 	case err == nil:
 		return m, nil
 	case errors.Is(err, wire.ErrUnknownMethod):
-		return nil, raise(wire.ReplyCommandInvalid, wire.MethodID(payload), "%v", err)
+		return nil, raise(wire.ReplyCommandInvalid, id, "%v", err)
 	case errors.Is(err, wire.ErrUTF8):
-		return nil, raise(wire.ReplyFrameError, wire.MethodID(payload), "Malformed UTF-8 in shortstr")
+		return nil, raise(wire.ReplyFrameError, id, "Malformed UTF-8 in shortstr")
 	case errors.Is(err, wire.ErrTable):
-		return nil, raise(wire.ReplyFrameError, wire.MethodID(payload), "%v", err)
+		return nil, raise(wire.ReplyFrameError, id, "%v", err)
+	case wire.ClassOf(id) == wire.ClassConnection:
+		return nil, raise(wire.ReplyFrameError, id, "cannot decode %s", wire.MethodName(id)) // It may hold a password.
 	}
-	return nil, raise(wire.ReplyFrameError, wire.MethodID(payload), "cannot decode %s", wire.ErlangBinary(payload))
+	return nil, raise(wire.ReplyFrameError, id, "cannot decode %s", wire.ErlangBinary(payload))
 }
 
-// raise closes the connection, or a channel, because of e. Channel exceptions
-// come here only from channel 0's methods and are fatal then.
+// raise closes the connection because of e. A soft error of channel 0 does
+// that too.
 func (c *conn) raise(e *exception) {
 	if c.state < running {
 		c.refuse(e)

@@ -71,6 +71,8 @@ type Server struct {
 	replyTo  sync.Map  // Direct reply-to queues that are alive, by virtual host and name.
 	lastConn atomic.Uint64
 
+	ticking sync.Mutex // One look at the clocks at a time.
+
 	mu struct {
 		sync.Mutex
 		conns    map[*conn]struct{}
@@ -218,7 +220,7 @@ func (s *Server) removeChannel(user string) {
 }
 
 // tick looks at every connection's clocks until ctx ends. One goroutine for
-// all connections; a look costs a few atomic loads.
+// all connections; a look costs a few atomic loads. Each Serve has one.
 func (s *Server) tick(ctx context.Context) {
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
@@ -234,11 +236,13 @@ func (s *Server) tick(ctx context.Context) {
 			conns = append(conns, c)
 		}
 		s.mu.Unlock()
+		s.ticking.Lock()
 		now := time.Now()
 		for i, c := range conns {
 			c.tick(now)
 			conns[i] = nil
 		}
+		s.ticking.Unlock()
 		conns = conns[:0]
 	}
 }
