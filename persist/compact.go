@@ -1,0 +1,243 @@
+package persist
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"leveret/core"
+	"leveret/persist/segment"
+	"leveret/persist/vfs"
+)
+
+// A segment that holds few live messages costs as much disk as a full one. Its
+// survivors are copied forward, as MOVE records, and the segment goes with the
+// next checkpoint.
+//
+// The janitor reads them, from a segment that cannot change; the writer decides
+// when it puts them into a group which references are still there, so that what
+// was settled meanwhile does not come back.
+const (
+	// A segment is sparse when no more than one in sparseShare references is
+	// live, or one in crowdedShare when the log is twice what lives in it.
+	sparseShare  = 4
+	crowdedShare = 2
+	// moveBytesMax bounds what is moved in one group, beside what is published.
+	moveBytesMax = 1 << 20
+)
+
+// moveRecord is a record to be copied.
+type moveRecord struct {
+	from    place
+	flags   uint8
+	body    uint32
+	refs    []segment.Ref // Those still there, once the writer has looked.
+	queues  []*queueLog   // Of refs.
+	content []byte        // With the body.
+	offset  int64         // Of the copy.
+}
+
+func (m *moveRecord) bytes() int {
+	n := segment.RefBytes
+	if m.flags&segment.FlagTimed != 0 {
+		n = segment.TimedRefBytes
+	}
+	return segment.RecordBytes + n*len(m.refs) + len(m.content)
+}
+
+// sparse is a segment under compaction.
+type sparse struct {
+	file    *segmentFile
+	offsets []int64 // Of the records that still are to be copied, ascending.
+}
+
+// stillThere drops the references of m that are no longer where it was read.
+func (l *Log) stillThere(m *moveRecord) {
+	x := &l.index
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	refs, queues := m.refs, m.queues
+	m.refs, m.queues = m.refs[:0], m.queues[:0]
+	for i, r := range refs {
+		if x.placeLocked(core.QueueID(r.Queue), r.Seq) == m.from {
+			m.refs = append(m.refs, r)
+			m.queues = append(m.queues, queues[i])
+		}
+	}
+}
+
+func (x *index) placeLocked(id core.QueueID, seq uint64) place {
+	q := x.mu.queues[id]
+	if q == nil {
+		return place{}
+	}
+	return q.placeLocked(seq)
+}
+
+func (q *queueLog) placeLocked(seq uint64) place {
+	for _, l := range q.levels {
+		if l.prio == uint8(seq>>56) {
+			return l.get(seq)
+		}
+	}
+	return place{}
+}
+
+// compact hands the writer the next records of a sparse segment.
+func (j *janitor) compact() error {
+	j.mu.Lock()
+	busy := len(j.mu.moves) > 0
+	j.mu.Unlock()
+	if busy {
+		return nil
+	}
+	l := j.log
+	for {
+		if j.sparse == nil {
+			s := j.choose()
+			if s == nil {
+				return nil
+			}
+			c, err := l.survivors(s)
+			if err != nil {
+				l.o.Logger.Warn("message log: cannot compact a segment", "file", s.name, "error", err)
+				l.index.done(s)
+				continue
+			}
+			j.sparse = c
+		}
+		moves, err := l.readMoves(j.sparse)
+		if err != nil {
+			l.o.Logger.Warn("message log: cannot compact a segment", "file", j.sparse.file.name, "error", err)
+			j.sparse.offsets = nil
+		}
+		if len(j.sparse.offsets) == 0 {
+			l.index.done(j.sparse.file)
+			j.sparse = nil
+		}
+		if len(moves) > 0 {
+			j.mu.Lock()
+			j.mu.moves = moves
+			j.mu.Unlock()
+			l.wakeWriter()
+			return nil
+		}
+	}
+}
+
+// choose returns the emptiest segment that is worth copying, or nil.
+func (j *janitor) choose() *segmentFile {
+	x := &j.log.index
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var size, live float64
+	var best *segmentFile
+	share := func(s *segmentFile) float64 { return float64(s.live) / float64(max(s.refs, 1)) }
+	for _, s := range x.mu.segments {
+		size += float64(s.size)
+		live += float64(s.size) * share(s)
+		if s.sealed && s.indexed && !s.unknown && !s.moving && s.live > 0 && (best == nil || share(s) < share(best)) {
+			best = s
+		}
+	}
+	switch {
+	case best == nil:
+		return nil
+	case share(best) <= 1.0/sparseShare:
+		return best
+	case share(best) <= 1.0/crowdedShare && size > 2*live && size > 8*float64(j.log.o.SegmentBytes):
+		return best
+	}
+	return nil
+}
+
+// done keeps s from being chosen again.
+func (x *index) done(s *segmentFile) {
+	x.mu.Lock()
+	s.moving = true
+	x.mu.Unlock()
+}
+
+// survivors finds the records of s that hold live references.
+func (l *Log) survivors(s *segmentFile) (*sparse, error) {
+	b, err := vfs.ReadFile(l.fs, l.path(sidecarName(s.id.Number)))
+	if err != nil {
+		return nil, err
+	}
+	if info, err := segment.ParseSidecar(b); err != nil || info.Identity != s.id {
+		return nil, fmt.Errorf("sidecar of another segment, or none: %w", cmp.Or(err, segment.ErrCorrupt))
+	}
+	c := &sparse{file: s}
+	x := &l.index
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n := 0
+	err = segment.EachEntry(b, func(e *segment.SidecarEntry) {
+		if n++; n%1024 == 0 {
+			x.mu.RUnlock() // Let the writer in.
+			x.mu.RLock()
+		}
+		at := place{s.id.Number, uint32(e.Offset / 8)}
+		if x.placeLocked(core.QueueID(e.Queue), e.Seq) == at {
+			if k := len(c.offsets); k == 0 || c.offsets[k-1] != e.Offset {
+				c.offsets = append(c.offsets, e.Offset)
+			}
+		}
+	})
+	slices.Sort(c.offsets)
+	return c, err
+}
+
+// readMoves reads the next records of c. What cannot be read stays where it is.
+func (l *Log) readMoves(c *sparse) ([]*moveRecord, error) {
+	x := &l.index
+	x.mu.Lock()
+	c.file.pins++
+	x.mu.Unlock()
+	defer l.unpin([]located{{file: c.file}})
+	f, err := l.fileOf(c.file)
+	if err != nil {
+		return nil, err
+	}
+	w := segment.NewWindow(f, c.file.end)
+	var moves []*moveRecord
+	for bytes := 0; len(c.offsets) > 0 && bytes < moveBytesMax; {
+		offset := c.offsets[0]
+		c.offsets = c.offsets[1:]
+		var r segment.Record
+		var length int64
+		if head := w.Bytes(offset, segment.RecordBytes); len(head) == segment.RecordBytes {
+			length = segment.RecordLength(head)
+		}
+		r, err := segment.ParseRecord(w.Bytes(offset, length), c.file.id, offset)
+		if err != nil {
+			l.corrupt.Add(1)
+			l.setAside(c.file, offset, err)
+			continue
+		}
+		m := &moveRecord{from: place{c.file.id.Number, uint32(offset / 8)}, flags: r.Flags, body: r.BodyBytes}
+		for i := range r.Refs {
+			ref := r.Ref(i)
+			x.mu.RLock()
+			q := x.mu.queues[core.QueueID(ref.Queue)]
+			x.mu.RUnlock()
+			if q != nil {
+				m.refs = append(m.refs, ref)
+				m.queues = append(m.queues, q)
+			}
+		}
+		m.content = slices.Clone(r.ContentData())
+		bytes += m.bytes()
+		moves = append(moves, m)
+	}
+	return moves, w.Err()
+}
+
+// choosable lets segments be tried again that done was called for.
+func (x *index) choosable() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, s := range x.mu.segments {
+		s.moving = false
+	}
+}

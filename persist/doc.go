@@ -1,0 +1,3 @@
+// Package persist keeps the messages of durable queues: a core.MessageLog on
+// segment files.
+package persist

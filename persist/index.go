@@ -1,0 +1,331 @@
+package persist
+
+import (
+	"slices"
+	"sync"
+
+	"leveret/core"
+	"leveret/core/invariant"
+	"leveret/persist/segment"
+)
+
+// index knows where the messages of every queue lie and which segments are
+// still needed. The writer changes it, group by group, once a group is written;
+// readers and the janitor look.
+type index struct {
+	mu struct {
+		sync.RWMutex
+		queues map[core.QueueID]*queueLog
+		order  []*queueLog // The same, some of them perhaps dropped.
+
+		segments map[uint32]*segmentFile
+		last     *segmentFile // The one looked up last.
+		applied  position     // What is in it.
+		pool     chunkPool
+		readers  []*segmentFile // Those with a readFile, in the order of opening.
+
+		live     int64 // References.
+		chunks   int64
+		levels   int64
+		detached []*chunk // Purged, but still in the segments' counts.
+		unlogged int      // How often it was changed without a record.
+		emptied  bool     // A sealed segment is empty or sparse since this was reset.
+	}
+}
+
+// position is a place between two groups.
+type position struct {
+	segment uint32
+	offset  int64
+	group   uint64 // The last one before it.
+}
+
+func (x *index) init() {
+	x.mu.queues = make(map[core.QueueID]*queueLog)
+	x.mu.segments = make(map[uint32]*segmentFile)
+}
+
+// open returns the queue's part, making it at the first call.
+func (x *index) open(l *Log, id core.QueueID) *queueLog {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.openLocked(l, id)
+}
+
+func (x *index) openLocked(l *Log, id core.QueueID) *queueLog {
+	q := x.mu.queues[id]
+	if q == nil {
+		q = &queueLog{log: l, id: id}
+		x.mu.queues[id] = q
+		x.mu.order = append(x.mu.order, q)
+	}
+	return q
+}
+
+func (x *index) levelLocked(q *queueLog, seq uint64) *level {
+	prio := uint8(seq >> 56)
+	for i, l := range q.levels {
+		if l.prio == prio {
+			return l
+		}
+		if l.prio > prio {
+			return x.newLevelLocked(q, i, prio)
+		}
+	}
+	return x.newLevelLocked(q, len(q.levels), prio)
+}
+
+func (x *index) newLevelLocked(q *queueLog, i int, prio uint8) *level {
+	l := &level{prio: prio, next: inLevel(prio, 0), mark: inLevel(prio, 0)}
+	q.levels = slices.Insert(q.levels, i, l)
+	x.mu.levels++
+	return l
+}
+
+func (x *index) segmentLocked(number uint32) *segmentFile {
+	if s := x.mu.last; s != nil && s.id.Number == number {
+		return s
+	}
+	s := x.mu.segments[number]
+	if s != nil {
+		x.mu.last = s
+	}
+	return s
+}
+
+// leaveLocked counts a reference less in a segment.
+func (x *index) leaveLocked(number uint32) {
+	s := x.segmentLocked(number)
+	s.live--
+	if s.sealed && (s.live == 0 || s.live == s.refs/sparseShare) {
+		x.mu.emptied = true
+	}
+}
+
+// putLocked says that seq lies at p. It replaces an older place: what a moved
+// record was copied from may be gone.
+func (x *index) putLocked(q *queueLog, seq uint64, p place) {
+	if q.dropped {
+		return
+	}
+	l := x.levelLocked(q, seq)
+	n := len(l.chunks)
+	c := l.chunkFor(seq, &x.mu.pool)
+	x.mu.chunks += int64(len(l.chunks) - n)
+	old := c.set(int(seq-c.base), p)
+	x.segmentLocked(p.segment).live++
+	if old.offset != 0 {
+		x.leaveLocked(old.segment)
+	} else {
+		x.mu.live++
+	}
+	if seq >= l.next {
+		l.next = seq + 1
+	}
+}
+
+// settleLocked removes the places of the n numbers from seq on, in one level.
+func (x *index) settleLocked(q *queueLog, seq, n uint64) {
+	if q.dropped || n == 0 {
+		return
+	}
+	l := x.levelLocked(q, seq)
+	end := seq + n
+	if end > l.next {
+		end = l.next // Nothing lies behind; the numbers may be absurd.
+	}
+	for seq < end {
+		i, ok := l.chunkOf(seq)
+		if i == len(l.chunks) {
+			return
+		}
+		c := l.chunks[i]
+		if !ok {
+			seq = c.base
+			continue
+		}
+		stop := min(end, c.end())
+		x.settleChunkLocked(l, i, int(seq-c.base), int(stop-c.base))
+		seq = stop
+	}
+}
+
+// settleChunkLocked removes entries [from, to) of chunk i, and the chunk with
+// its last one.
+func (x *index) settleChunkLocked(l *level, i, from, to int) {
+	c := l.chunks[i]
+	for n := from; n < to; n++ {
+		if old := c.set(n, place{}); old.offset != 0 {
+			x.leaveLocked(old.segment)
+			x.mu.live--
+		}
+	}
+	if c.live == 0 {
+		l.remove(i, &x.mu.pool)
+		x.mu.chunks--
+	}
+}
+
+// purgeLocked removes what lies in [from, upTo) but for survivors. Whole chunks
+// are only detached: the janitor corrects the counts of their segments.
+func (x *index) purgeLocked(q *queueLog, from, upTo uint64, survivors []segment.Range) {
+	if q.dropped || from >= upTo {
+		return
+	}
+	l := x.levelLocked(q, from)
+	// A reference that outlives the purge is written behind it, maybe, and all
+	// below upTo have been given.
+	if upTo > l.next && upTo <= inLevel(l.prio, 1<<56-1) {
+		l.next = upTo
+	}
+	at := from
+	for i := 0; i <= len(survivors); i++ {
+		end := upTo
+		if i < len(survivors) {
+			end = min(upTo, survivors[i].From)
+		}
+		if at < end {
+			x.detachLocked(l, at, end)
+		}
+		if i < len(survivors) {
+			at = max(at, survivors[i].From+survivors[i].Len)
+		}
+	}
+}
+
+// detachLocked removes what lies in [from, end).
+func (x *index) detachLocked(l *level, from, end uint64) {
+	i, _ := l.chunkOf(from)
+	if i < len(l.chunks) && l.chunks[i].base < from {
+		c := l.chunks[i]
+		x.settleChunkLocked(l, i, int(from-c.base), int(min(end, c.end())-c.base))
+		i, _ = l.chunkOf(from)
+		if i < len(l.chunks) && l.chunks[i].base < from {
+			i++
+		}
+	}
+	n := i
+	for n < len(l.chunks) && l.chunks[n].end() <= end {
+		x.mu.live -= int64(l.chunks[n].live)
+		n++
+	}
+	if n > i {
+		x.mu.detached = append(x.mu.detached, l.chunks[i:n]...)
+		x.mu.chunks -= int64(n - i)
+		l.chunks = slices.Delete(l.chunks, i, n)
+		l.hit = 0
+	}
+	if i < len(l.chunks) && l.chunks[i].base < end {
+		x.settleChunkLocked(l, i, 0, int(end-l.chunks[i].base))
+	}
+}
+
+// dropLocked removes everything of q.
+func (x *index) dropLocked(q *queueLog) {
+	if q.dropped {
+		return
+	}
+	for _, l := range q.levels {
+		for _, c := range l.chunks {
+			x.mu.live -= int64(c.live)
+		}
+		x.mu.chunks -= int64(len(l.chunks))
+		x.mu.detached = append(x.mu.detached, l.chunks...)
+	}
+	x.mu.levels -= int64(len(q.levels))
+	q.levels, q.dropped = nil, true
+	if x.mu.queues[q.id] == q {
+		delete(x.mu.queues, q.id)
+	}
+	if len(x.mu.order) > 64 && len(x.mu.order) > 2*len(x.mu.queues) {
+		x.mu.order = slices.DeleteFunc(slices.Clone(x.mu.order), func(q *queueLog) bool { return q.dropped })
+	}
+}
+
+// correct takes one detached chunk off the counts of the segments. It reports
+// false when there was none.
+func (x *index) correct() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := len(x.mu.detached)
+	if n == 0 {
+		return false
+	}
+	c := x.mu.detached[n-1]
+	x.mu.detached[n-1] = nil
+	x.mu.detached = x.mu.detached[:n-1]
+	if n == 1 {
+		x.mu.detached = nil
+	}
+	for i := range c.len() {
+		if p := c.get(i); p.offset != 0 {
+			x.leaveLocked(p.segment)
+		}
+	}
+	x.mu.pool.give(c)
+	return true
+}
+
+func (x *index) markLocked(q *queueLog, upTo uint64) {
+	if q.dropped {
+		return
+	}
+	l := x.levelLocked(q, upTo)
+	l.mark = upTo
+	l.next = max(l.next, upTo)
+}
+
+// check panics if the index contradicts itself.
+func (x *index) check() {
+	if !invariant.Enabled {
+		return
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	counts := make(map[uint32]int64)
+	var live, chunks, levels int64
+	count := func(c *chunk) (n int32) {
+		for i := range c.len() {
+			if p := c.get(i); p.offset != 0 {
+				n++
+				counts[p.segment]++
+			}
+		}
+		if n != c.live || n == 0 {
+			panic("persist: chunk counted wrong")
+		}
+		return n
+	}
+	for _, q := range x.mu.queues {
+		for _, l := range q.levels {
+			levels++
+			end := uint64(0)
+			for _, c := range l.chunks {
+				if c.base < end || c.end() <= c.base || c.len() > chunkMax {
+					panic("persist: chunks overlap")
+				}
+				end = c.end()
+				chunks++
+				live += int64(count(c))
+			}
+			if n := len(l.chunks); n > 0 && l.next < l.chunks[n-1].base {
+				panic("persist: next number too low")
+			}
+		}
+	}
+	if live != x.mu.live || chunks != x.mu.chunks || levels != x.mu.levels {
+		panic("persist: index counted wrong")
+	}
+	for _, c := range x.mu.detached {
+		count(c)
+	}
+	for number, s := range x.mu.segments {
+		if s.live != counts[number] {
+			panic("persist: segment counted wrong")
+		}
+		delete(counts, number)
+	}
+	if len(counts) != 0 {
+		panic("persist: places in segments that are gone")
+	}
+}
