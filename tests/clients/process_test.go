@@ -109,7 +109,7 @@ func (p program) start(t *testing.T, url string) *process {
 	t.Helper()
 	cmd := exec.Command(p.argv[0], p.argv[1:]...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), "AMQP_URL="+url, "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(os.Environ(), "AMQP_URL="+url, "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "PYTHONFAULTHANDLER=1")
 	cmd.Env = append(cmd.Env, p.env...)
 	// A group of its own, so that the children of a program go with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -186,6 +186,7 @@ func (p *process) waitLine(pattern string) []string {
 		case <-over:
 			ended = true // Look once more at what it printed last.
 		case <-deadline:
+			p.abort()
 			p.t.Fatalf("%s did not print %q", p.name, pattern)
 		}
 	}
@@ -213,6 +214,16 @@ func (p *process) kill() {
 	<-p.exited
 }
 
+// abort ends a program that hangs, with a trace of where it does: the runtimes of
+// Go and, if asked, of Python print one on this signal.
+func (p *process) abort() {
+	p.cmd.Process.Signal(syscall.SIGABRT)
+	select {
+	case <-p.exited:
+	case <-time.After(5 * time.Second): // Its children hold the pipe.
+	}
+}
+
 // finish waits for the program's end, wants exit code 0, and returns what it
 // printed.
 func (p *process) finish() string {
@@ -220,6 +231,7 @@ func (p *process) finish() string {
 	select {
 	case <-p.exited:
 	case <-time.After(patience):
+		p.abort()
 		p.t.Fatalf("%s is still running", p.name)
 	}
 	var exit *exec.ExitError

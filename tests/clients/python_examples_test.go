@@ -65,8 +65,9 @@ func TestKilledWorkersJobGoesToAnother(t *testing.T) {
 	}
 	b.waitLine("^bob finished 'important...'$")
 	b.waitLine("^bob starts 'next'$")
+	// No Control-C for bob: pika may be amid writing the ack, and then does not
+	// write anything after it.
 	b.waitLine("^bob finished 'next'$")
-	b.interrupt()
 }
 
 func TestPublishSubscribe(t *testing.T) {
