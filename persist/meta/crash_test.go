@@ -75,7 +75,14 @@ func reopen(t testing.TB, dir string, file []byte) (map[string]string, []meta.Da
 	must(t, os.RemoveAll(dir))
 	must(t, os.Mkdir(dir, 0o700))
 	must(t, os.WriteFile(filepath.Join(dir, meta.FileName), file, 0o600))
-	return openAndRead(t, dir)
+	checked := make(map[string]string)
+	foreseen, err := meta.Check(vfs.OS, dir, func(c core.Change) { checked[c.Key[0]] = c.Value.(core.GlobalDef).Value })
+	must(t, err)
+	state, damage, id := openAndRead(t, dir)
+	if !maps.Equal(checked, state) || len(foreseen) != len(damage) {
+		t.Fatalf("Check found %v and %v, Open %v and %v", checked, foreseen, state, damage)
+	}
+	return state, damage, id
 }
 
 func openAndRead(t testing.TB, dir string) (map[string]string, []meta.Damage, core.QueueID) {
@@ -277,7 +284,17 @@ func TestDamageIsNamed(t *testing.T) {
 		t.Fatal("the refused file has been changed")
 	}
 
+	checked := make(map[string]string)
+	foreseen, err := meta.Check(vfs.OS, dir, func(c core.Change) { checked[c.Key[0]] = c.Value.(core.GlobalDef).Value })
+	must(t, err)
+	if now, _ := os.ReadFile(name); !bytes.Equal(now, file) {
+		t.Fatal("Check has changed the file")
+	}
+
 	state, damage, _ := openAndRead(t, dir)
+	if !maps.Equal(checked, state) || len(foreseen) != len(damage) {
+		t.Fatalf("Check found %v and %v, Open %v and %v", checked, foreseen, state, damage)
+	}
 	if !maps.Equal(state, map[string]string{"good": "1", "last": "1"}) {
 		t.Fatalf("%v", state)
 	}

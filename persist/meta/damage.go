@@ -52,11 +52,18 @@ type DamagedError struct{ First Damage }
 
 func (e *DamagedError) Error() string { return e.First.String() }
 
-// repair makes the file at s.path one that buntdb can be trusted with: it cuts
-// a torn end off and takes damaged records out. What it takes away it keeps in
-// a side file, which is on disk before the file is changed. It returns the
-// state of the file as it then is.
-func (s *Store) repair(f vfs.File) (*examination, error) {
+// diagnosis is what there is to do about a file.
+type diagnosis struct {
+	*examination
+	size   int64
+	cut    int64   // Where the torn end begins, or size.
+	lost   bool    // Something could not be read.
+	places []place // What stays, if the file must be written anew, else nil.
+}
+
+// diagnose reads f and hands what cannot stay to side. If all is set it finds
+// the places even of a file that may stay as it is.
+func (s *Store) diagnose(f vfs.File, side *sideFile, all bool) (*diagnosis, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -68,72 +75,88 @@ func (s *Store) repair(f vfs.File) (*examination, error) {
 	if !x.ours && x.synced == 0 && size > 0 {
 		return nil, fmt.Errorf("%s is not a file of definitions", s.path)
 	}
-	damaged, cut, lost := x.damaged(), x.cut(), len(x.bad) > 0
-	if lost {
-		found := x
-		if x, err = examine(f, cut); err != nil {
+	found, damaged := x, x.damaged()
+	d := &diagnosis{size: size, cut: x.cut(), lost: len(x.bad) > 0}
+	if d.lost {
+		if x, err = examine(f, d.cut); err != nil {
 			return nil, err
 		}
-		x.queueIDs = max(x.queueIDs, found.queueIDs)
-		x.synced = max(x.synced, min(found.synced, cut))
 	}
 	if x.firstDelete >= 0 && !x.setBehindDelete && len(damaged) == 0 && !x.deletesDiffer {
 		// Nobody vouches for these last DELs, and they only tidy up.
-		cut = x.firstDelete
-		if x, err = examine(f, cut); err != nil {
+		d.cut = x.firstDelete
+		if x, err = examine(f, d.cut); err != nil {
 			return nil, err
 		}
 	}
+	// What is behind the cut still says something about what is before it.
+	x.queueIDs = max(x.queueIDs, found.queueIDs)
+	x.revision = max(x.revision, found.revision)
+	x.synced = max(x.synced, min(found.synced, d.cut))
 	if x.intentOffset < x.synced {
 		x.intent = "" // Done, even if what says so is damaged.
 	}
-	rebuild := len(damaged) > 0 || x.deletesDiffer || x.firstDelete >= 0
-
-	side := &sideFile{store: s}
-	if rebuild {
-		if err := s.rebuild(f, x, cut, damaged, side); err != nil {
+	if d.lost {
+		x.queueIDs += lostQueueIDs
+	}
+	d.examination = x
+	if all || len(damaged) > 0 || x.deletesDiffer || x.firstDelete >= 0 {
+		b, err := s.rebuild(f, d.cut, damaged, side)
+		if err != nil {
 			return nil, err
 		}
+		d.places = b.survivors()
 	}
-	if cut < size {
-		tail := make([]byte, size-cut)
-		if _, err := f.ReadAt(tail, cut); err != nil {
+	if d.cut < size {
+		tail := make([]byte, size-d.cut)
+		if _, err := f.ReadAt(tail, d.cut); err != nil {
 			return nil, err
 		}
 		if holdsRecord(tail) {
-			side.add(Damage{Offset: cut, Length: size - cut, Unsynced: true,
+			side.add(Damage{Offset: d.cut, Length: size - d.cut, Unsynced: true,
 				Why: "the end of the file was not synced when it was written last"}, tail)
 		}
 	}
+	return d, nil
+}
+
+// repair makes the file at s.path one that buntdb can be trusted with: it cuts
+// a torn end off and takes damaged records out. What it takes away it keeps in
+// a side file, which is on disk before the file is changed. It returns the
+// state of the file as it then is.
+func (s *Store) repair(f vfs.File) (*examination, error) {
+	side := &sideFile{store: s}
+	d, err := s.diagnose(f, side, false)
+	if err != nil {
+		return nil, err
+	}
 	if s.options.RefuseDamage {
-		for _, d := range side.damage {
-			if !d.Unsynced {
-				return nil, &DamagedError{d}
+		for _, found := range side.damage {
+			if !found.Unsynced {
+				return nil, &DamagedError{found}
 			}
 		}
 	}
 	if err := side.write(); err != nil {
 		return nil, err
 	}
-	if lost {
-		x.queueIDs += lostQueueIDs
-	}
 	switch {
-	case side.rebuilt != nil:
-		if err := s.replaceFile(side.rebuilt, x); err != nil {
+	case d.places != nil:
+		if err := s.replaceFile(d.places, d.examination); err != nil {
 			return nil, err
 		}
-	case cut < size:
-		if err := errors.Join(f.Truncate(cut), f.Sync()); err != nil {
+	case d.cut < d.size:
+		if err := errors.Join(f.Truncate(d.cut), f.Sync()); err != nil {
 			return nil, fmt.Errorf("cut the torn end off %s: %w", s.path, err)
 		}
 	}
-	for i := range side.damage {
+	for _, found := range side.damage {
+		s.options.Logger.Error("damaged definitions set aside", "damage", found.String())
 		if s.options.OnDamage != nil {
-			s.options.OnDamage(side.damage[i])
+			s.options.OnDamage(found)
 		}
 	}
-	return x, nil
+	return d.examination, nil
 }
 
 // lostQueueIDs is how many queue ids are left out when anything of the file was
@@ -178,13 +201,13 @@ type doubt struct {
 
 // rebuild collects the records that are good and the latest of their key, and
 // hands everything else to side.
-func (s *Store) rebuild(f vfs.File, x *examination, cut int64, damaged []region, side *sideFile) error {
+func (s *Store) rebuild(f vfs.File, cut int64, damaged []region, side *sideFile) (*rebuilding, error) {
 	b := &rebuilding{file: f, side: side, latest: make(map[string]place), doubtful: make(map[string]doubt)}
 	r := newRecordReader(f, f.Name(), cut)
 	for r.at < cut {
 		if len(damaged) > 0 && damaged[0].offset == r.at {
 			if err := b.damaged(damaged[0]); err != nil {
-				return err
+				return nil, err
 			}
 			r.at += damaged[0].length
 			if r.at > r.start+int64(len(r.window)) {
@@ -195,13 +218,13 @@ func (s *Store) rebuild(f vfs.File, x *examination, cut int64, damaged []region,
 		}
 		rec, ok, err := r.next()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !ok {
-			return fmt.Errorf("%s changes while it is read", f.Name())
+			return nil, fmt.Errorf("%s changes while it is read", f.Name())
 		}
 		if err := b.good(&rec); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for key, d := range b.doubtful {
@@ -213,11 +236,10 @@ func (s *Store) rebuild(f vfs.File, x *examination, cut int64, damaged []region,
 		cause.Offset, cause.Length, cause.Kind, cause.Key = d.old.offset, d.old.length, keyKind(key), parts
 		cause.Why = fmt.Sprintf("older than the damaged record at %d", d.cause.Offset)
 		if err := b.setAside(cause); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	side.rebuilt = b.survivors()
-	return nil
+	return b, nil
 }
 
 func (b *rebuilding) read(offset, length int64) ([]byte, error) {
@@ -357,7 +379,7 @@ func (s *Store) replaceFile(places []place, x *examination) error {
 		if err := out.Sync(); err != nil {
 			return err
 		}
-		x.synced, x.deletes, x.firstDelete = size, 0, -1
+		x.synced, x.sorted, x.deletes, x.firstDelete = size, 0, 0, -1
 		return nil
 	})
 	if err == nil {
@@ -374,7 +396,6 @@ type sideFile struct {
 	store   *Store
 	damage  []Damage
 	content bytes.Buffer
-	rebuilt []place // What stays, if the file must be written anew.
 }
 
 func (f *sideFile) add(d Damage, data []byte) {

@@ -49,5 +49,6 @@
 // waits for, and two during Watch. Lock order: shrinking, writing,
 // ballast, applying, mu (see Store).
 //
-// Read store.go, commit.go, envelope.go, records.go, examine.go, damage.go.
+// Read store.go, commit.go, envelope.go, records.go, examine.go, damage.go,
+// shrink.go. Check (check.go) reads a store that is not open.
 package meta

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -33,6 +34,12 @@ type examination struct {
 	synced   int64
 	queueIDs uint64
 	revision uint64
+
+	// The definitions before sorted are in the order of their keys, as Shrink
+	// writes them. buntdb loads those twice as fast.
+	sorted   int64
+	lastKey  []byte
+	unsorted bool
 
 	intent       string // The changes of the last intent, if it is not done.
 	intentOffset int64
@@ -89,6 +96,12 @@ func (x *examination) add(rec *record) error {
 			x.revision = max(x.revision, revision)
 		}
 		x.setBehindDelete = x.setBehindDelete || x.firstDelete >= 0
+		if !x.unsorted {
+			if x.unsorted = bytes.Compare(rec.key, x.lastKey) <= 0; !x.unsorted {
+				x.lastKey = append(x.lastKey[:0], rec.key...)
+				x.sorted = rec.offset + rec.length
+			}
+		}
 		return nil
 	}
 	switch string(rec.key) {

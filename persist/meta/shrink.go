@@ -14,20 +14,22 @@ import (
 // shrinkMinFull replaces Options.ShrinkMinBytes on a full disk.
 const shrinkMinFull = 64 << 10
 
-// shrinkIfWorthLocked starts a Shrink if more than half of the file is garbage.
+// shrinkIfWorthLocked starts a Shrink if enough was written since the last one.
+// That is not only about garbage: buntdb loads what Shrink has sorted twice as
+// fast (a million bindings in 0.9 s of CPU instead of 1.7 s).
 func (s *Store) shrinkIfWorthLocked() {
 	w := &s.writing
-	least, garbage := s.options.ShrinkMinBytes, w.size-w.live
+	least, written := s.options.ShrinkMinBytes, w.size-w.sorted
 	if least < 0 || w.swapped != nil || runtime.GOOS == "windows" {
 		return
 	}
 	if s.Full() {
 		least = min(least, shrinkMinFull)
 	}
-	if garbage < max(least, w.live, w.shrinkNext) {
+	if written < max(least, w.live/2, w.shrinkNext) {
 		return
 	}
-	w.shrinkNext = 2 * garbage // If it fails, not again soon.
+	w.shrinkNext = 2 * written // If it fails, not again soon.
 	s.background.Go(func() {
 		err := s.Shrink()
 		if err != nil && !errors.Is(err, ErrClosed) {
@@ -149,7 +151,7 @@ func (s *Store) endShrinkLocked(prev string) (err error) {
 		return err
 	}
 	old := w.file
-	w.file, w.identity, w.size, w.synced, w.shrinkNext = f, identity, size, size, 0
+	w.file, w.identity, w.size, w.synced, w.sorted, w.shrinkNext = f, identity, size, size, size, 0
 	_ = old.Close() // Nobody needs it any more.
 	return nil
 }

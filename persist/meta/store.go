@@ -38,8 +38,9 @@ type Options struct {
 	// a full disk, if the definitions are smaller; 0 is 4 MB, negative none.
 	BallastBytes int64
 
-	// ShrinkMinBytes is how much garbage the file may hold at least before it is
-	// written anew in the background; 0 is 32 MB, negative never.
+	// ShrinkMinBytes is how much must have been written since the file was last
+	// written anew before that is done again, in the background; 0 is 32 MB,
+	// negative never. It must be half of what the file holds, too.
 	ShrinkMinBytes int64
 
 	// Logger is told of what happens in the background; nil is silent.
@@ -91,7 +92,8 @@ type Store struct {
 		size       int64
 		synced     int64
 		live       int64    // What of size is not garbage.
-		shrinkNext int64    // With less garbage than this no Shrink is tried again.
+		sorted     int64    // Up to here it is as Shrink left it.
+		shrinkNext int64    // With less than this behind sorted no Shrink is tried again.
 		deletes    uint64   // Sum of the DELs since the last mark.
 		tombstones []string // To be deleted with the next mark.
 
@@ -191,7 +193,7 @@ func (s *Store) open() (err error) {
 	if s.bunt, err = openBunt(s.path); err != nil {
 		return err
 	}
-	w.deletes, w.synced = x.deletes, x.synced
+	w.deletes, w.synced, w.sorted = x.deletes, x.synced, x.sorted
 	s.mu.revision = x.revision
 	s.ids.next, s.ids.end = x.queueIDs+1, x.queueIDs
 	s.queueIDs.Store(x.queueIDs)
