@@ -67,7 +67,7 @@ func (l *lockedBuffer) String() string {
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, addrs: map[string]string{}, stderr: &lockedBuffer{}, done: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], append([]string{"--amqp-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"}, args...)...)
+	p.cmd = exec.Command(os.Args[0], append([]string{"--data-dir=:memory:", "--amqp-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"}, args...)...)
 	p.cmd.Env = append(os.Environ(), asLeveret+"=1")
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
@@ -279,7 +279,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"perf", "--help"}, exitOK, "amqp"},
 		{[]string{"--nope"}, exitUsage, "--nope"},
 		{[]string{"nope"}, exitUsage, "nope"},
-		{[]string{"--data-dir=/tmp/x"}, exitUsage, "--data-dir"},
+		{[]string{"--sync=sometimes"}, exitUsage, "--sync"},
+		{[]string{"--data-dir=/dev/null/x"}, exitFail, "--data-dir"},
 		{[]string{"--load-definitions=/does/not/exist"}, exitUsage, "--load-definitions"},
 		{[]string{"ctl", "nope"}, exitUsage, "nope"},
 		{[]string{"ctl"}, exitUsage, "list_queues"},

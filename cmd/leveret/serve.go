@@ -19,6 +19,7 @@ import (
 	"leveret/adapters/mgmt"
 	"leveret/cmd/internal/config"
 	"leveret/core"
+	"leveret/persist"
 )
 
 // Run serves until ctx ends, then says goodbye to the clients.
@@ -42,7 +43,13 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	}
 	defer listeners.close()
 
-	broker, err := newBroker(&s.Serve, set, log)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stored, err := openStorage(&s.Serve, log, fail)
+	if err != nil {
+		return err
+	}
+	broker, err := newBroker(&s.Serve, set, stored, log)
 	if err != nil {
 		return err
 	}
@@ -102,15 +109,27 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 			return serveProfiles(serving, l)
 		})
 	}
-	defer context.AfterFunc(ctx, func() { log.Info("stopping", slog.String("why", "signal")) })()
+	defer context.AfterFunc(ctx, func() {
+		if err := context.Cause(ctx); errors.Is(err, persist.ErrPoisoned) {
+			log.Error("stopping", slog.String("why", "the message log has failed"), slog.Any("error", err))
+			return
+		}
+		log.Info("stopping", slog.String("why", "signal"))
+	})()
 	err = adapters.Wait()
+	if cause := context.Cause(ctx); err == nil && errors.Is(cause, persist.ErrPoisoned) {
+		err = cause
+	}
 	log.Info("stopped", slog.Duration("served", time.Since(began).Round(time.Millisecond)))
 	return err
 }
 
 // newBroker makes the broker and imports --load-definitions.
-func newBroker(s *config.Serve, set *config.Settings, log *slog.Logger) (*core.Broker, error) {
+func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog.Logger) (*core.Broker, error) {
 	o := core.Options{
+		Definitions:     stored.definitions,
+		Log:             stored.log,
+		QueueMemory:     int64(s.QueueMemory),
 		NodeName:        set.NodeName,
 		MemoryLimit:     set.MemoryBytes,
 		Logger:          log,
@@ -123,7 +142,7 @@ func newBroker(s *config.Serve, set *config.Settings, log *slog.Logger) (*core.B
 	}
 	broker, err := core.New(o)
 	if err != nil {
-		return nil, fmt.Errorf("make the broker: %w", err)
+		return nil, errors.Join(fmt.Errorf("start the broker: %w", err), stored.close())
 	}
 	if set.Definitions == nil {
 		return broker, nil

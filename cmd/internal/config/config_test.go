@@ -97,7 +97,9 @@ func TestFlagsBeatEnvironment(t *testing.T) {
 
 func TestRefusalsNameTheFlag(t *testing.T) {
 	for _, args := range [][]string{
-		{"--data-dir", "./data"},
+		{"--data-dir", ""},
+		{"--sync-every", "0s"},
+		{"--queue-memory", "1KiB"},
 		{"--amqp-addr", "localhost"},
 		{"--amqp-addr", ":70000"},
 		{"--http-addr", "none,:1"},

@@ -31,13 +31,20 @@ type Serve struct {
 	FrameMax         Size          `name:"frame-max" group:"limits" env:"LEVERET_FRAME_MAX" default:"131072" placeholder:"SIZE" help:"The largest AMQP frame, at least 4096. [131072]"`
 	HandshakeTimeout time.Duration `name:"handshake-timeout" group:"limits" env:"LEVERET_HANDSHAKE_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long a client may take to log in. [10s]"`
 
-	DataDir  string `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:":memory:" placeholder:"DIR" help:"Where the broker keeps what must survive a restart. This release keeps everything in memory: :memory: is the only value. [:memory:]"`
+	DataDir     string        `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:"./leveret-data" placeholder:"DIR" help:"Where the broker keeps what must survive a restart; made if need be. :memory: keeps nothing. [./leveret-data]"`
+	Sync        string        `name:"sync" group:"storage" env:"LEVERET_SYNC" default:"always" enum:"always,interval,none" placeholder:"POLICY" help:"When a persistent message counts as stored: always, when it is on disk and survives the loss of power; interval, when the operating system has it, which syncs every --sync-every; none, the same without syncs. A crash of leveret alone loses nothing in either. [always]"`
+	SyncEvery   time.Duration `name:"sync-every" group:"storage" env:"LEVERET_SYNC_EVERY" default:"1s" placeholder:"TIME" help:"How often --sync interval syncs. [1s]"`
+	QueueMemory Size          `name:"queue-memory" group:"storage" env:"LEVERET_QUEUE_MEMORY" default:"16MiB" placeholder:"SIZE" help:"What the messages of one queue may take in memory; the rest of a long queue stays on disk. [16MiB]"`
+
 	NodeName string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
 
 	LogLevel  slog.Level `name:"log-level" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
 	LogFormat string     `name:"log-format" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
 	Pprof     string     `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
 }
+
+// InMemory is the data directory of a broker that keeps nothing.
+const InMemory = ":memory:"
 
 // Settings are what Serve comes to on this machine.
 type Settings struct {
@@ -55,10 +62,6 @@ type Settings struct {
 // Resolve checks s and works out what depends on the machine. Its errors name
 // the flag to change.
 func (s *Serve) Resolve() (*Settings, error) {
-	if s.DataDir != ":memory:" {
-		return nil, fmt.Errorf("--data-dir %s: this release keeps nothing on disk yet; leave the flag out or say :memory:, "+
-			"and expect queues and messages to be gone when leveret ends", s.DataDir)
-	}
 	var out Settings
 	var err error
 	if out.AMQPAddrs, err = addresses("--amqp-addr", s.AMQPAddr); err != nil {
@@ -87,6 +90,12 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, fmt.Errorf("--frame-max %d is not between 4096 and 1GiB", s.FrameMax)
 	case s.Heartbeat < 0 || s.Heartbeat > 65535*time.Second || s.Heartbeat%time.Second != 0:
 		return nil, fmt.Errorf("--heartbeat %v is not a whole number of seconds between 0 and 65535", s.Heartbeat)
+	case s.DataDir == "":
+		return nil, fmt.Errorf("--data-dir must not be empty; %s keeps nothing", InMemory)
+	case s.SyncEvery <= 0:
+		return nil, fmt.Errorf("--sync-every %v is not a time to wait", s.SyncEvery)
+	case s.QueueMemory < 64<<10:
+		return nil, fmt.Errorf("--queue-memory %d is less than 64KiB", s.QueueMemory)
 	case s.HandshakeTimeout <= 0:
 		return nil, fmt.Errorf("--handshake-timeout %v is not a time to wait", s.HandshakeTimeout)
 	}

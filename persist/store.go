@@ -1,0 +1,57 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"leveret/persist/meta"
+	"leveret/persist/vfs"
+)
+
+// Options are the settings of a Store. The zero value is good.
+type Options struct {
+	// Sync is SyncAlways unless set. Definitions are always synced.
+	Sync SyncPolicy
+	// SyncEvery is for SyncInterval; one second unless set.
+	SyncEvery time.Duration
+	// Logger gets what operators should see; slog.Default unless set.
+	Logger *slog.Logger
+}
+
+const logDir = "log"
+
+// Store is a data directory: definitions in it, messages in its folder "log".
+// Whoever is given the two closes them.
+type Store struct {
+	Definitions *meta.Store
+	Log         *Log
+}
+
+// Open opens the data directory dir, making it if need be. A second broker on
+// it is refused with a *vfs.LockedError, files of a newer version likewise.
+// What is damaged is set aside and logged, the rest is served.
+func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	definitions, err := meta.Open(fsys, dir, meta.Options{
+		Logger: o.Logger,
+		OnDamage: func(d meta.Damage) {
+			o.Logger.Error("damaged definition set aside", slog.Any("damage", d))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	log, err := OpenLog(fsys, filepath.Join(dir, logDir), LogOptions{Sync: o.Sync, SyncEvery: o.SyncEvery, Logger: o.Logger})
+	if err != nil {
+		return nil, errors.Join(err, definitions.Close())
+	}
+	return &Store{definitions, log}, nil
+}
