@@ -14,8 +14,10 @@ import (
 )
 
 // TestDefinitions checks what every core.Definitions promises. open returns an
-// empty store, which the suite closes.
-func TestDefinitions(t *testing.T, open func(t *testing.T) core.Definitions) {
+// empty store, which the suite closes; reopen closes one and returns it as it is
+// after a restart.
+func TestDefinitions(t *testing.T, open func(t *testing.T) core.Definitions,
+	reopen func(t *testing.T, d core.Definitions) core.Definitions) {
 	tests := []struct {
 		name string
 		run  func(t *testing.T, d *watched)
@@ -31,6 +33,7 @@ func TestDefinitions(t *testing.T, open func(t *testing.T) core.Definitions) {
 		{"of those who expect the same revision one wins", oneWins},
 		{"queue ids begin at 1 and are never given twice", queueIDs},
 		{"random changes match a map", randomChanges},
+		{"a restart keeps what is durable", restart},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -43,6 +46,12 @@ func TestDefinitions(t *testing.T, open func(t *testing.T) core.Definitions) {
 			if err := d.Watch(d.see); err != nil {
 				t.Fatal(err)
 			}
+			d.reopen = func() {
+				d.Definitions = reopen(t, d.Definitions)
+				if err := d.Watch(d.see); err != nil {
+					t.Fatal(err)
+				}
+			}
 			test.run(t, d)
 		})
 	}
@@ -51,6 +60,8 @@ func TestDefinitions(t *testing.T, open func(t *testing.T) core.Definitions) {
 // watched collects what the watch reports.
 type watched struct {
 	core.Definitions
+	reopen func() // Restarts the store; the watch sees what it holds.
+
 	mu struct {
 		sync.Mutex
 		seen []core.Change
@@ -414,6 +425,50 @@ func randomChanges(t *testing.T, d *watched) {
 			}
 			if got != model[name] {
 				t.Fatalf("seed %d step %d: %s is %q, want %q", seed, step, name, got, model[name])
+			}
+		}
+	}
+}
+
+// restart makes random changes, restarts and compares, several times.
+func restart(t *testing.T, d *watched) {
+	const seed = 11
+	rng := rand.New(rand.NewPCG(seed, 0))
+	examples := Examples()
+	durable := make(map[int]bool)
+	var last core.QueueID
+	for round := range 4 {
+		for range 40 {
+			i := rng.IntN(len(examples))
+			c := examples[i]
+			c.Was, c.Transient = core.AnyRevision, rng.IntN(3) == 0
+			durable[i] = !c.Transient
+			if rng.IntN(3) == 0 {
+				c.Value, durable[i] = nil, false
+			}
+			d.must(t, c)
+		}
+		id, err := d.NextQueueID()
+		if err != nil || id <= last {
+			t.Fatalf("round %d: id %d after %d, %v", round, id, last, err)
+		}
+		last = id
+		d.take()
+		d.reopen()
+		var kind core.DefinitionKind
+		seen := make(map[core.DefinitionKind]any)
+		for _, c := range d.take() {
+			if c.Kind < kind {
+				t.Errorf("round %d: kind %d is reported after %d", round, c.Kind, kind)
+			}
+			kind = c.Kind
+			seen[kind] = c.Value
+		}
+		for i, c := range examples {
+			value, revision := d.get(t, c.Kind, c.Key...)
+			if there := revision != 0; there != durable[i] || there && !reflect.DeepEqual(value, c.Value) || !reflect.DeepEqual(value, seen[c.Kind]) {
+				t.Fatalf("seed %d round %d: kind %d is %+v, the watch saw %+v; durable: %t",
+					seed, round, c.Kind, value, seen[c.Kind], durable[i])
 			}
 		}
 	}
