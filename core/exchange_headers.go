@@ -123,11 +123,13 @@ func wantedHeaders(args Table) (wants []headerKey, anyOf bool) {
 		mode, _ = v.(string)
 	}
 	withX := strings.HasSuffix(mode, "-with-x")
-	for i, f := range args {
+	seen := make(map[string]struct{}, len(args)) // The first of a name wins.
+	for _, f := range args {
 		if f.Name == argMatch || !withX && strings.HasPrefix(f.Name, "x-") {
 			continue
 		}
-		if !slices.ContainsFunc(args[:i], func(e Field) bool { return e.Name == f.Name }) { // The first of a name wins.
+		if _, ok := seen[f.Name]; !ok {
+			seen[f.Name] = struct{}{}
 			wants = append(wants, keyOfHeader(f.Name, f.Value))
 		}
 	}
