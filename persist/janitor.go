@@ -35,9 +35,16 @@ type janitor struct {
 		prepared []*segmentFile // Ascending; the writer takes the first.
 		number   uint32         // Of the segment to be prepared next.
 		moves    []*moveRecord  // For the writer.
+		ended    bool           // Nobody is answered any more.
 		noSpace  error          // Why the next segment could not be prepared.
-		asked    []chan error   // Who waits for a checkpoint.
+		asked    []chan<- asked // Who waits for a checkpoint.
 	}
+}
+
+// asked is the answer to who asked for a checkpoint.
+type asked struct {
+	checkpoint []byte
+	err        error
 }
 
 const (
@@ -93,10 +100,10 @@ func (j *janitor) work() {
 	for l.index.correct() {
 	}
 	for l.failed() == nil && (j.due() || j.hasAsked()) {
-		asked := j.takeAsked()
+		waiting := j.takeAsked()
 		freed, cpErr := j.writeCheckpoint(false)
-		for _, c := range asked {
-			c <- cpErr
+		for _, c := range waiting {
+			c <- asked{slices.Clone(j.slots.last), cpErr}
 		}
 		err = errors.Join(err, cpErr)
 		if cpErr != nil {
@@ -201,7 +208,22 @@ func (j *janitor) hasAsked() bool {
 	return len(j.mu.asked) > 0
 }
 
-func (j *janitor) takeAsked() []chan error {
+// ask has a checkpoint made and returns it.
+func (j *janitor) ask() ([]byte, error) {
+	c := make(chan asked, 1)
+	j.mu.Lock()
+	if j.mu.ended {
+		j.mu.Unlock()
+		return nil, ErrClosed
+	}
+	j.mu.asked = append(j.mu.asked, c)
+	j.mu.Unlock()
+	j.again()
+	a := <-c
+	return a.checkpoint, a.err
+}
+
+func (j *janitor) takeAsked() []chan<- asked {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	a := j.mu.asked
@@ -211,7 +233,7 @@ func (j *janitor) takeAsked() []chan error {
 
 func (j *janitor) answer(err error) {
 	for _, c := range j.takeAsked() {
-		c <- err
+		c <- asked{err: err}
 	}
 }
 
@@ -398,6 +420,9 @@ func (j *janitor) remove(empty []*segmentFile) (freed int, err error) {
 // says so, no file open.
 func (j *janitor) end() {
 	l := j.log
+	j.mu.Lock()
+	j.mu.ended = true
+	j.mu.Unlock()
 	j.answer(ErrClosed)
 	x := &l.index
 	if l.failed() == nil {

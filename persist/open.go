@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -63,7 +64,7 @@ func (l *Log) Opened() Report { return l.report }
 
 // open recovers the index and makes the files ready to be written.
 func (l *Log) open() error {
-	r := &recovery{log: l, fs: l.fs, report: &l.report}
+	r := &recovery{log: l, fs: l.fs, report: &l.report, flag: os.O_RDWR}
 	err := r.run()
 	l.janitor.slots = r.slots
 	if err != nil {
@@ -155,7 +156,7 @@ func (r *recovery) clear() error {
 	// Those that were prepared before get a new salt: whatever a torn group
 	// left in them is not there any more.
 	for _, s := range r.empty {
-		f, e := l.fs.OpenFile(s.name, 2, 0)
+		f, e := l.fs.OpenFile(s.name, os.O_RDWR, 0)
 		if e != nil {
 			return fmt.Errorf("open message log: %w", e)
 		}
@@ -175,7 +176,7 @@ func (r *recovery) clear() error {
 }
 
 func (l *Log) syncFile(name string) error {
-	f, err := l.fs.OpenFile(name, 2, 0)
+	f, err := l.fs.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
@@ -198,7 +199,7 @@ func (r *recovery) reuse() (*segmentFile, error) {
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return nil, fmt.Errorf("open message log: %w", err)
 	}
-	f, err := l.fs.OpenFile(s.name, 2, 0)
+	f, err := l.fs.OpenFile(s.name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open message log: %w", err)
 	}

@@ -38,6 +38,7 @@ type recovery struct {
 	at       position
 	torn     bool // What follows the last group is not clean.
 	numberUp uint32
+	flag     int // To open checkpoints with.
 }
 
 // scannedFile is a segment while recovering.
@@ -124,7 +125,7 @@ func (r *recovery) run() error {
 	if err := r.list(); err != nil {
 		return err
 	}
-	c, err := r.slots.open(r.log, func(name string, err error) { r.damage(r.log.path(name), 0, 0, err) })
+	c, err := r.slots.open(r.log, r.flag, func(name string, err error) { r.damage(r.log.path(name), 0, 0, err) })
 	if err != nil {
 		return err
 	}
@@ -331,7 +332,7 @@ func (r *recovery) apply(files []*scannedFile) error {
 			return err
 		}
 	}
-	if synced > before && !r.torn {
+	if before = max(before, r.base.Group); synced > before && !r.torn {
 		r.damage(r.log.dir, 0, 0, fmt.Errorf("groups %d to %d are gone: %w", before+1, synced, segment.ErrCorrupt))
 	}
 	// Segments behind the last group were prepared and never used.

@@ -17,6 +17,7 @@ type slots struct {
 	sizes  [2]int64
 	newest int // The slot that holds the last good checkpoint, -1 if none does.
 	number uint64
+	last   []byte // What was written last; good until the next Begin.
 	kept   []byte // Sections of kinds that this version does not know.
 	writer segment.CheckpointWriter
 }
@@ -98,17 +99,17 @@ func (s *slots) put(l *Log, b []byte) error {
 		s.files[i] = nil
 		return fmt.Errorf("sync checkpoint %s: %w", f.Name(), err)
 	}
-	s.newest = i
+	s.newest, s.last = i, b
 	return nil
 }
 
 // open reads the slots and returns the newest good checkpoint, nil if there is
 // none. Slots that hold something else are reported to bad.
-func (s *slots) open(l *Log, bad func(name string, err error)) (*segment.Checkpoint, error) {
+func (s *slots) open(l *Log, flag int, bad func(name string, err error)) (*segment.Checkpoint, error) {
 	s.newest = -1
 	var best *segment.Checkpoint
 	for i, name := range slotNames {
-		f, err := l.fs.OpenFile(l.path(name), os.O_RDWR, 0)
+		f, err := l.fs.OpenFile(l.path(name), flag, 0)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
