@@ -231,6 +231,11 @@ func (b *Broker) Close() error {
 		return nil
 	}
 	b.tasks.Wait()
+	for _, v := range b.vhosts.Load().All() {
+		for q := range v.Queues() {
+			q.stop()
+		}
+	}
 	return errors.Join(b.log.Close(), b.definitions.Close())
 }
 

@@ -54,6 +54,7 @@ type classic struct {
 		fetching bool   // A fetch is under way.
 		pageNext uint64 // The next entry that may leave memory.
 		marked   uint64 // Entries below may be handed out, says the log.
+		handed   uint64 // No stored entry from here on was handed out.
 
 		timed      []timedEntry // Heap of entries that expire before their turn.
 		timedLive  int          // Items of timed whose entry is ready.

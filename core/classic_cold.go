@@ -165,11 +165,26 @@ func (q *classic) firstCold() (seqs []Seq) {
 
 // markLocked tells the log, ahead of need, that entry n is handed out.
 func (q *classic) markLocked(n uint64, state uint8) {
-	if state&flagLogged == 0 || n < q.mu.marked {
+	if state&flagLogged == 0 {
+		return
+	}
+	q.mu.handed = max(q.mu.handed, n+1)
+	if n < q.mu.marked {
 		return
 	}
 	q.mu.marked = n + markAhead
 	q.log.Mark(q.mu.level.prio, q.mu.level.seq(q.mu.marked))
+}
+
+// stop tells the log how far the queue has really handed out, so that after a
+// clean stop no message is marked that never left.
+func (q *classic) stop() {
+	q.mu.Lock()
+	defer q.unlock()
+	if q.log != nil && q.mu.marked != q.mu.handed {
+		q.mu.marked = q.mu.handed
+		q.log.Mark(q.mu.level.prio, q.mu.level.seq(q.mu.handed))
+	}
 }
 
 // adopt takes over what rests in o.
@@ -206,7 +221,7 @@ func (q *classic) recover(r RecoveredLevel) {
 		}
 	}
 	l.next = max(l.next, r.Next.number(), marked)
-	q.mu.marked = marked
+	q.mu.marked, q.mu.handed = marked, marked
 	q.mu.pageNext = l.next
 	q.setExpiryTimerLocked()
 }

@@ -127,8 +127,17 @@ func TestRestartBringsBackWhatWasStored(t *testing.T) {
 	y.take("q", 10, 4086, true)
 	y.take("q", 4096, 904, false)
 	log.Hold(false)
-	y.fill("q", 7000, 7001, true)
+	y.fill("q", 7000, 7010, true)
 	y.take("q", 7000, 1, false)
+
+	// A clean stop takes back what was reserved.
+	y.b.Close()
+	if after, err = after.Restarted(); err != nil {
+		t.Fatal(err)
+	}
+	z := stored(t, after, log)
+	defer z.b.Close()
+	z.take("q", 7001, 9, false)
 }
 
 func TestDamagedMessageIsSetAside(t *testing.T) {

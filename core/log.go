@@ -74,7 +74,9 @@ type QueueLog interface {
 	Purge(prio uint8, upTo Seq, survivors []Seq)
 
 	// Mark says that messages of prio below upTo may be handed out from now
-	// on: they come back redelivered after a crash. Written ahead of need.
+	// on: they come back redelivered after a crash. It is written ahead of
+	// need; the last call counts, so that a clean stop can take back what was
+	// reserved and not used.
 	Mark(prio uint8, upTo Seq)
 
 	// Drop lets go of everything: the queue is deleted.

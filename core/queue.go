@@ -82,6 +82,8 @@ type Queue interface {
 	dropConsumers(reason string, t *Touched)
 	// recover gives the queue what the log held when the broker started.
 	recover(r RecoveredLevel)
+	// stop makes the queue ready for the log to be closed.
+	stop()
 	// touch restarts the clock of x-expires.
 	touch()
 	// trim gives back what a quiet queue keeps for its next message.

@@ -220,7 +220,7 @@ func (q *queueLog) Purge(_ uint8, upTo core.Seq, survivors []core.Seq) {
 func (q *queueLog) Mark(_ uint8, upTo core.Seq) {
 	q.log.mu.Lock()
 	defer q.log.mu.Unlock()
-	q.marked = max(q.marked, upTo)
+	q.marked = upTo
 }
 
 // Drop is core.QueueLog.
