@@ -85,6 +85,9 @@ func (v *VHost) applyExchange(c *Change) {
 		xs = xs.Without(name)
 		v.exchanges.Store(&xs)
 		x.deleted.Store(true)
+		if x.history != nil {
+			x.history.forget()
+		}
 
 	default:
 		d := c.Value.(ExchangeDef)
@@ -266,7 +269,7 @@ func (v *VHost) readsMessagesLocked(x *Exchange) bool {
 	}
 	for len(todo) > 0 {
 		x, todo = todo[len(todo)-1], todo[:len(todo)-1]
-		if x.kind.readsMessage() {
+		if x.reads {
 			return true
 		}
 		for y := range x.next {

@@ -376,9 +376,9 @@ func erlangTerm(v any) string {
 	case float64:
 		return erlangFloat(v)
 	case string:
-		return "<<" + strconv.Quote(v) + ">>"
+		return erlangBinary(v)
 	case []byte:
-		return "<<" + strconv.Quote(string(v)) + ">>"
+		return erlangBinary(string(v))
 	case Timestamp:
 		return strconv.FormatInt(int64(v), 10)
 	case Decimal:
@@ -397,6 +397,13 @@ func erlangTerm(v any) string {
 		return "[" + strings.Join(parts, ",") + "]"
 	}
 	return fmt.Sprint(v)
+}
+
+func erlangBinary(s string) string {
+	if s == "" {
+		return "<<>>"
+	}
+	return "<<" + strconv.Quote(s) + ">>"
 }
 
 // erlangFloat prints f with a decimal point.

@@ -61,6 +61,7 @@ type Broker struct {
 	vhosts     atomic.Pointer[hamt.Map[string, *VHost]]
 	sessionIDs atomic.Uint64
 	closing    atomic.Bool
+	remembered atomic.Int64 // Bytes of messages that exchanges remember.
 
 	logGate  gate           // Closed while the log has more than it wants.
 	tasks    sync.WaitGroup // What spawn started.

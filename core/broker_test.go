@@ -56,7 +56,10 @@ func TestBrokerLists(t *testing.T) {
 	if !slices.Equal(names, []string{"a", "main"}) || b.NodeName() != "n1" {
 		t.Errorf("virtual hosts %q of %s", names, b.NodeName())
 	}
-	if types := ExchangeTypes(); !slices.Equal(types, []string{"direct", "fanout", "headers", "topic"}) {
+	if types := ExchangeTypes(); !slices.Equal(types, []string{
+		"direct", "fanout", "headers", "topic",
+		"x-consistent-hash", "x-local-random", "x-modulus-hash", "x-random", "x-recent-history",
+	}) {
 		t.Errorf("exchange types %q", types)
 	}
 	v, _ := b.VHost("a")

@@ -265,6 +265,9 @@ func (im *importer) exchanges() error {
 		if _, _, err := stringArgument(f.Arguments, argAlternateExchange, v.exchangeText(f.Name)); err != nil {
 			return err
 		}
+		if err := exchangeTypes[f.Type].checkArguments(v.exchangeText(f.Name), f.Arguments); err != nil {
+			return err
+		}
 		durable := f.Durable == nil || *f.Durable
 		if err := v.makeExchange(ExchangeDef{
 			VHost: v.name, Name: f.Name, Type: f.Type, Durable: durable,
@@ -387,6 +390,12 @@ func (im *importer) bindings() error {
 
 // makeBindings makes those of bs that do not exist, in one commit.
 func (im *importer) makeBindings(v *VHost, bs []Binding) error {
+	var histories []*recentHistory
+	defer func() {
+		for _, h := range histories {
+			h.bound()
+		}
+	}()
 	v.topology.Lock()
 	defer v.topology.Unlock()
 	if err := v.gone(); err != nil {
@@ -400,7 +409,7 @@ func (im *importer) makeBindings(v *VHost, bs []Binding) error {
 			im.skip("binding from exchange '%s' to '%s' with key '%s' in vhost '%s': one of its ends does not exist", b.Source, b.Destination, b.Key, v.name)
 			continue
 		}
-		if err := source.kind.checkBinding(&b); err != nil {
+		if err := source.kind.checkBinding(&b, dest); err != nil {
 			return err
 		}
 		argsID := argumentsID(b.Arguments)
@@ -411,6 +420,9 @@ func (im *importer) makeBindings(v *VHost, bs []Binding) error {
 		v.tables.Unlock()
 		if found == nil && !added[id] {
 			added[id] = true
+			if source.history != nil {
+				histories = append(histories, source.history)
+			}
 			changes = append(changes, Change{
 				Kind: DefBinding, Key: key, Value: BindingDef{VHost: v.name, Binding: b},
 				Transient: !(source.durable && dest.durable),

@@ -11,11 +11,22 @@ import (
 type exchangeType interface {
 	// newTable returns an empty table for an exchange declared with args.
 	newTable(args Table) routingTable
-	// checkBinding refuses a binding that makes no sense with this type.
-	checkBinding(b *Binding) error
-	// readsMessage reports that routing looks at more than the routing keys.
-	readsMessage() bool
+	// checkArguments refuses to declare the exchange that error texts call what.
+	checkArguments(what string, args Table) error
+	// checkBinding refuses a binding to dest that makes no sense with this type.
+	checkBinding(b *Binding, dest *destination) error
+	// readsMessage reports that routing looks at more than the routing keys, or
+	// differs from message to message, so that it must be asked for each.
+	readsMessage(args Table) bool
 }
+
+// plainType is embedded by the types that take any arguments and any binding
+// and route by the keys alone, but for what they define themselves.
+type plainType struct{}
+
+func (plainType) checkArguments(string, Table) error        { return nil }
+func (plainType) checkBinding(*Binding, *destination) error { return nil }
+func (plainType) readsMessage(Table) bool                   { return false }
 
 // routingTable finds the destinations of a message. match is called by any
 // goroutine without a lock; add and remove by one at a time, and what they
@@ -38,6 +49,12 @@ var exchangeTypes = map[string]exchangeType{
 	"fanout":  fanoutType{},
 	"topic":   topicType{},
 	"headers": headersType{},
+
+	"x-consistent-hash": consistentHashType{},
+	"x-local-random":    localRandomType{},
+	"x-modulus-hash":    modulusHashType{},
+	"x-random":          randomType{},
+	"x-recent-history":  recentHistoryType{},
 }
 
 // ExchangeTypes lists the names of the types that can be declared, sorted.
@@ -63,8 +80,10 @@ type Exchange struct {
 	arguments  Table
 	alternate  *string // Where to go when nothing matches; nil for nowhere.
 	kind       exchangeType
-	table      routingTable // nil for the default exchange.
-	self       *destination // Itself as the end of bindings.
+	table      routingTable   // nil for the default exchange.
+	reads      bool           // Its type reads messages.
+	history    *recentHistory // What it remembers, nil for most types.
+	self       *destination   // Itself as the end of bindings.
 
 	deleted atomic.Bool
 	// version grows whenever a message published here could be routed
@@ -97,8 +116,12 @@ func newExchange(v *VHost, d ExchangeDef) *Exchange {
 	if x.name != "" {
 		x.table = x.kind.newTable(d.Arguments)
 	}
+	if h, ok := x.table.(*recentHistory); ok {
+		h.x, x.history = x, h
+	}
 	x.self = &destination{id: destinationIDs.Add(1), name: x.name, exchange: x, durable: x.durable}
-	x.readsMessages.Store(x.kind.readsMessage())
+	x.reads = x.kind.readsMessage(d.Arguments)
+	x.readsMessages.Store(x.reads)
 	return x
 }
 
@@ -131,7 +154,8 @@ func (x *Exchange) needsMessage() bool { return x.readsMessages.Load() }
 
 // resolve appends each queue that gets a message published to x with these
 // routing keys, once. m may be nil unless needsMessage. It takes no lock, and
-// nothing is allocated but room in dst.
+// nothing is allocated but room in dst. What exchanges would remember of m is
+// left out: see resolveMessage.
 func (x *Exchange) resolve(dst []Queue, keys []string, m *Message) []Queue {
 	if x.table == nil && len(keys) == 1 {
 		if d := x.vhost.destination(keys[0]); d != nil {
@@ -141,14 +165,16 @@ func (x *Exchange) resolve(dst []Queue, keys []string, m *Message) []Queue {
 	}
 	w := walks.Get().(*walk)
 	w.run(x, keys, m)
-	for i, d := range w.found {
-		dst = append(dst, d.queue)
-		w.found[i] = nil
-	}
-	clear(w.exchanges)
-	clear(w.seen)
-	walks.Put(w)
-	return dst
+	return w.end(dst)
+}
+
+// resolveMessage is resolve for a message on its way: r gets the queues, and
+// the exchanges on the way that will want to remember the message.
+func (x *Exchange) resolveMessage(r *Route, keys []string, m *Message) {
+	w := walks.Get().(*walk)
+	w.run(x, keys, m)
+	r.x, r.memos = x, append(r.memos[:0], w.memos...)
+	r.queues = w.end(r.queues[:0])
 }
 
 // walk is the scratch space of one resolve.
@@ -156,6 +182,20 @@ type walk struct {
 	found     []*destination // Queues.
 	exchanges []*Exchange    // Those reached, in order; each is looked at once, which ends cycles.
 	seen      map[*Exchange]struct{}
+	memos     []memo // If there is a message.
+}
+
+// end appends the queues found and gives w back.
+func (w *walk) end(dst []Queue) []Queue {
+	for i, d := range w.found {
+		dst = append(dst, d.queue)
+		w.found[i] = nil
+	}
+	clear(w.exchanges)
+	clear(w.seen)
+	clear(w.memos)
+	walks.Put(w)
+	return dst
 }
 
 var walks = sync.Pool{New: func() any { return new(walk) }}
@@ -165,9 +205,13 @@ const walkListMax = 16
 
 func (w *walk) run(x *Exchange, keys []string, m *Message) {
 	w.found, w.exchanges = w.found[:0], append(w.exchanges[:0], x)
+	w.memos = w.memos[:0]
 	distinct := true
 	for i := 0; i < len(w.exchanges); i++ {
 		x := w.exchanges[i]
+		if m != nil && x.history != nil {
+			w.memos = append(w.memos, x.history.memo())
+		}
 		before := len(w.found)
 		var once bool
 		w.found, once = x.match(w.found, keys, m)

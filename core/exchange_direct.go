@@ -7,11 +7,9 @@ import (
 )
 
 // directType routes to the destinations bound with exactly the routing key.
-type directType struct{}
+type directType struct{ plainType }
 
-func (directType) newTable(Table) routingTable   { return new(directTable) }
-func (directType) checkBinding(b *Binding) error { return nil }
-func (directType) readsMessage() bool            { return false }
+func (directType) newTable(Table) routingTable { return new(directTable) }
 
 type directTable struct {
 	byKey atomic.Pointer[hamt.Map[string, destinations]]

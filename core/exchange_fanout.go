@@ -3,13 +3,13 @@ package core
 import "sync/atomic"
 
 // fanoutType routes to every destination, whatever the routing key.
-type fanoutType struct{}
+type fanoutType struct{ plainType }
 
-func (fanoutType) newTable(Table) routingTable {
+func (fanoutType) newTable(Table) routingTable { return newFanoutTable() }
+
+func newFanoutTable() *fanoutTable {
 	return &fanoutTable{bindings: make(map[*destination]int)}
 }
-func (fanoutType) checkBinding(*Binding) error { return nil }
-func (fanoutType) readsMessage() bool          { return false }
 
 type fanoutTable struct {
 	all      atomic.Pointer[destinations]

@@ -12,16 +12,16 @@ import (
 
 // headersType routes by the message's headers, compared with the arguments of
 // each binding as its x-match says: all of them or any.
-type headersType struct{}
+type headersType struct{ plainType }
 
 const argMatch = "x-match"
 
 func (headersType) newTable(Table) routingTable {
 	return &headersTable{known: make(map[*binding]*headersMatch)}
 }
-func (headersType) readsMessage() bool { return true }
+func (headersType) readsMessage(Table) bool { return true }
 
-func (headersType) checkBinding(b *Binding) error {
+func (headersType) checkBinding(b *Binding, _ *destination) error {
 	v, ok := b.Arguments.Get(argMatch)
 	if !ok {
 		return nil

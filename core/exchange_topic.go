@@ -7,11 +7,9 @@ import (
 )
 
 // topicType routes by patterns of words: '*' stands for one, '#' for any number.
-type topicType struct{}
+type topicType struct{ plainType }
 
 func (topicType) newTable(Table) routingTable { return new(topicTable) }
-func (topicType) checkBinding(*Binding) error { return nil }
-func (topicType) readsMessage() bool          { return false }
 
 type topicTable struct {
 	patterns atomic.Pointer[topic.Trie[*destination]]

@@ -28,6 +28,9 @@ type Publisher struct {
 	routes  routeCache
 	spare   []*Route // Routes of this batch that are not cached, to be used again.
 	spares  int      // How many of spare are in use.
+	keys    []string // Scratch space of Route.
+	// remembers says that some of spare have memos.
+	remembers bool
 
 	gather gatherer
 	whole  [1]run    // The runs of a batch that goes one way.
@@ -111,19 +114,41 @@ func (p *Publisher) Route(t *Target, m *Publication) (*Route, error) {
 		m.Route = r
 		return r, err
 	}
-	keys := append([]string{m.RoutingKey}, m.extra...)
 	if t.topical {
-		for _, k := range keys {
+		for _, k := range p.keysOf(m) {
 			if err := p.checkTopic(t, k); err != nil {
 				return nil, err
 			}
 		}
 	}
+	return p.routeAlone(t.x, m), nil
+}
+
+// routeAlone finds a route for m alone.
+func (p *Publisher) routeAlone(x *Exchange, m *Publication) *Route {
 	r := p.spareRoute()
-	r.queues = t.x.resolve(r.queues[:0], keys, &m.Message)
-	r.x = t.x
+	keys := p.keysOf(m)
+	x.resolveMessage(r, keys, &m.Message)
+	clear(keys) // They would keep the publisher's read buffer alive.
+	p.remembers = p.remembers || len(r.memos) > 0
 	m.Route = r
-	return r, nil
+	return r
+}
+
+// keysOf returns m's routing keys, good until it is called again.
+func (p *Publisher) keysOf(m *Publication) []string {
+	p.keys = append(append(p.keys[:0], m.RoutingKey), m.extra...)
+	return p.keys
+}
+
+// Discard ends a batch that will not be published, but perhaps routed again.
+func (p *Publisher) Discard() { p.endBatch() }
+
+func (p *Publisher) endBatch() {
+	p.spares, p.remembers = 0, false
+	if len(p.spare) > 1024 {
+		p.spare = nil
+	}
 }
 
 func (p *Publisher) checkTopic(t *Target, key string) error {
@@ -158,6 +183,9 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 		ms[i].ArrivedMS = p.nowMS
 		same = same && ms[i].Route == first
 	}
+	if p.remembers {
+		p.remember(ms)
+	}
 	if same {
 		p.whole[0] = run{0, int32(len(ms))}
 		for _, q := range first.queues {
@@ -169,10 +197,7 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 		p.scatter(ms, t)
 	}
 	p.complete(ms)
-	p.spares = 0
-	if len(p.spare) > 1024 {
-		p.spare = nil
-	}
+	p.endBatch()
 }
 
 // scatter hands messages of different routes to their queues, one lock for

@@ -9,6 +9,7 @@ type Route struct {
 	version uint64
 	epoch   uint64
 	queues  []Queue
+	memos   []memo // Exchanges that will remember the message; never of one in a cache.
 }
 
 // Unroutable reports whether there is nowhere to go.

@@ -49,6 +49,9 @@ func (s *Session) DeclareExchange(d ExchangeDeclare) error {
 			return err
 		}
 	}
+	if err := exchangeTypes[d.Type].checkArguments(v.exchangeText(name), d.Arguments); err != nil {
+		return err
+	}
 
 	defer v.lockName(name)()
 	if err := v.gone(); err != nil {
@@ -143,6 +146,9 @@ func (s *Session) changeBinding(b Binding, add bool) error {
 	}
 	source, err := s.changeBindingLocked(&b, add)
 	unlock()
+	if add && source != nil && source.history != nil {
+		source.history.bound()
+	}
 	if !add && source != nil && source.autoDelete {
 		v.autoDelete([]*Exchange{source})
 	}
@@ -197,7 +203,7 @@ func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, e
 		return source, err
 	}
 	if add {
-		if err := source.kind.checkBinding(b); err != nil {
+		if err := source.kind.checkBinding(b, dest); err != nil {
 			return source, err
 		}
 	}
