@@ -30,6 +30,7 @@ type classic struct {
 
 	idleTimer   wheel.Timer // x-expires
 	expiryTimer wheel.Timer // Message expiry.
+	fetchTimer  wheel.Timer // Cold messages that could not be read.
 
 	mu struct {
 		sync.Mutex
@@ -74,6 +75,7 @@ func newClassic(v *VHost, o *QueueOptions) Queue {
 	q.mu.consumers = make(map[*Consumer]struct{})
 	q.expiryTimer.Init(expiryTask{q})
 	q.idleTimer.Init(idleTask{q})
+	q.fetchTimer.Init(fetchTask{q})
 	if o.ExpiresMS >= 0 {
 		v.broker.wheel.Schedule(&q.idleTimer, now+o.ExpiresMS)
 	}
@@ -113,7 +115,7 @@ func (q *classic) unlock() {
 // checkLocked panics if q contradicts itself.
 func (q *classic) checkLocked() {
 	q.mu.level.check()
-	if q.mu.level.ready > 0 && !q.gone.Load() && !q.mu.fetching {
+	if q.mu.level.ready > 0 && !q.gone.Load() && !q.headColdLocked() {
 		for _, g := range q.mu.groups {
 			if g.ring != nil {
 				panic("core: queue " + q.opts.Name + " has ready messages and a consumer with credit")
@@ -133,6 +135,12 @@ func (q *classic) checkLocked() {
 	if n != len(q.mu.consumers) {
 		panic("core: consumers counted wrong")
 	}
+}
+
+// headColdLocked reports whether the first ready entry is cold.
+func (q *classic) headColdLocked() bool {
+	c, i := q.mu.level.firstReady()
+	return c.state[i]&flagCold != 0
 }
 
 // free lets go of a message that no entry holds any more.
@@ -297,6 +305,7 @@ func (q *classic) closeIf(cond func(QueueInfo) error) (int, error) {
 	}
 	q.broker.wheel.Stop(&q.idleTimer)
 	q.broker.wheel.Stop(&q.expiryTimer)
+	q.broker.wheel.Stop(&q.fetchTimer)
 	q.discardAllLocked()
 	return ready, nil
 }

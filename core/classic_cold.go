@@ -1,5 +1,7 @@
 package core
 
+import "errors"
+
 // A queue keeps in memory what its share allows, at its head, where consumers
 // will want it first. What arrives beyond that leaves memory as soon as the log
 // has written it: a cold entry is a byte of state here and a place in the log.
@@ -17,6 +19,8 @@ const (
 	// fetchBelow is how few ready messages in memory make a fetch begin; it
 	// ends with twice as many.
 	fetchBelow = 1024
+	// fetchRetryMS is when to read again what could not be read.
+	fetchRetryMS = 1000
 	// shareWhenPressed is a queue's share of memory while that is short.
 	shareWhenPressed = 1 << 20
 	// markAhead is how many entries are marked as handed out before they are,
@@ -83,30 +87,32 @@ func (q *classic) fetchAheadLocked() {
 	}
 	q.mu.fetching = true
 	q.broker.spawn(func() {
-		for q.fetch() {
+		for more := true; more; {
+			more, _ = q.fetch()
 		}
 	})
 }
 
 // fetch reads the first cold messages into memory and delivers what it can. It
 // reports whether to go on: there is more to read, consumers want it, and not
-// enough is in memory yet. It blocks.
-func (q *classic) fetch() (more bool) {
+// enough is in memory yet; or that it will be tried again later. It blocks.
+func (q *classic) fetch() (more bool, notNow error) {
 	seqs := q.firstCold()
 	var arena resting
 	found := make([]*Message, len(seqs))
-	var damage []error
+	lost := make([]bool, len(seqs))
 	if len(seqs) != 0 {
 		q.broker.log.Read(q.opts.ID, seqs, func(i int, m *Message, err error) {
-			if err != nil {
-				damage = append(damage, err)
-				return
+			switch {
+			case err == nil:
+				found[i] = arena.rest(m)
+			case errors.Is(err, ErrNotNow):
+				notNow = err
+			default:
+				lost[i] = true
+				q.broker.logger.Error("message lost: it cannot be read back from the log", "queue", q.opts.Name, "vhost", q.opts.VHost, "error", err)
 			}
-			found[i] = arena.rest(m)
 		})
-	}
-	for _, err := range damage {
-		q.broker.logger.Error("message lost: it cannot be read back from the log", "queue", q.opts.Name, "vhost", q.opts.VHost, "error", err)
 	}
 
 	var t Touched
@@ -120,7 +126,7 @@ func (q *classic) fetch() (more bool) {
 			// The log knows the message's own expiry only; the queue's heap knows
 			// when it expires here, and that item stays.
 			q.mu.readyBytes -= l.thaw(c, i, m)
-		case cold:
+		case cold && lost[k]:
 			q.mu.counters.Damaged++
 			q.leaveReadyLocked(c, i)
 			q.endLocked(c, i)
@@ -130,13 +136,29 @@ func (q *classic) fetch() (more bool) {
 	}
 	q.mu.resting.adopt(&arena)
 	q.deliverLocked(&t)
-	more = l.cold > 0 && len(q.mu.consumers) != 0 && l.ready-l.cold < 2*fetchBelow && !q.gone.Load()
+	more = notNow == nil && l.cold > 0 && len(q.mu.consumers) != 0 && l.ready-l.cold < 2*fetchBelow && !q.gone.Load()
 	if !more {
 		q.mu.fetching = false
 	}
 	q.unlock()
 	t.Flush()
-	return more
+	if notNow != nil {
+		q.broker.logger.Warn("messages cannot be read now, trying again", "queue", q.opts.Name, "vhost", q.opts.VHost, "error", notNow)
+		q.broker.wheel.Schedule(&q.fetchTimer, q.broker.now()+fetchRetryMS)
+	}
+	return more, notNow
+}
+
+type fetchTask struct{ q *classic }
+
+// Fire tries again to read what could not be read.
+func (f fetchTask) Fire(int64) {
+	q := f.q
+	q.mu.Lock()
+	defer q.unlock()
+	if !q.gone.Load() && q.mu.level.cold > 0 {
+		q.fetchAheadLocked()
+	}
 }
 
 // firstCold returns the tokens of the first cold entries.

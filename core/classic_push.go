@@ -258,14 +258,16 @@ func (q *classic) endLocked(c *chunk, i int32) *Message {
 }
 
 // get hands the first ready message to fn.
-func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) bool {
+func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error) {
 	q.touch()
 	for {
 		found, cold := q.getWarm(noAck, fn)
 		if !cold {
-			return found
+			return found, nil
 		}
-		q.fetch()
+		if _, err := q.fetch(); err != nil {
+			return false, errorf(Unavailable, "the next message of queue '%s' in vhost '%s' cannot be read now: %v", q.opts.Name, q.opts.VHost, err)
+		}
 	}
 }
 

@@ -172,3 +172,29 @@ func TestDamagedMessageIsSetAside(t *testing.T) {
 		t.Errorf("got %d up to %s, %d damaged, %d bytes", got, last, damaged, i.ReadyBytes)
 	}
 }
+
+func TestUnreadableForNowIsReadLater(t *testing.T) {
+	log := coretest.NewLog()
+	x := stored(t, core.NewMemoryDefinitions(), log)
+	defer x.b.Close()
+	if _, err := x.s.DeclareQueue(core.QueueDeclare{Name: "q", Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	x.fill("q", 0, 5000, true)
+	log.Busy(true)
+	k := x.consume("q", false, 0)
+	x.b.Advance(x.b.Now())
+	got := k.n
+	if got == 0 || got == 5000 {
+		t.Fatalf("%d messages delivered, want those in memory", got)
+	}
+	if _, err := x.s.Get("q", true, func(*core.Holder, *core.Delivery, int) {}); err == nil {
+		t.Error("a get of what cannot be read succeeded")
+	}
+	log.Busy(false)
+	x.b.Advance(x.b.Now() + 2000)
+	x.b.Advance(x.b.Now() + 2001) // Waits for the fetch that the clock began.
+	if i := x.info("q"); k.n != 5000 || i.Counters.Damaged != 0 {
+		t.Errorf("%d delivered, %d damaged", k.n, i.Counters.Damaged)
+	}
+}

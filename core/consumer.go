@@ -145,7 +145,7 @@ func (s *Session) Get(queue string, noAck bool, fn func(h *Holder, d *Delivery, 
 	if err != nil {
 		return false, err
 	}
-	return q.get(noAck, fn), nil
+	return q.get(noAck, fn)
 }
 
 // consumerGroup is a queue's consumers of one priority. ring holds those that

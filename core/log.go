@@ -1,5 +1,12 @@
 package core
 
+import "errors"
+
+// ErrNotNow is wrapped by Read's errors when the message is there and cannot be
+// read at the moment, for want of file descriptors for instance. Any other
+// error means that it is lost.
+var ErrNotNow = errors.New("try again later")
+
 // MessageLog keeps the messages of all durable queues of a shard. Package
 // persist implements it on segment files; MemoryLog keeps nothing. Any
 // goroutine may call it.
@@ -22,7 +29,8 @@ type MessageLog interface {
 	// Read hands the stored messages of q at seqs, which ascend, to fn, in
 	// that order. A message is good only during fn, and its bytes are fn's to
 	// copy. One that cannot be read back whole is set aside and comes with an
-	// error; the others still come. It blocks: no lock is held.
+	// error (but see ErrNotNow); the others still come. It blocks: no lock is
+	// held.
 	Read(q QueueID, seqs []Seq, fn func(i int, m *Message, err error))
 
 	// Outstanding is what is handed over but not yet on disk, in bytes.

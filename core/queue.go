@@ -62,7 +62,7 @@ type Queue interface {
 
 	// get hands the first ready message to fn under the queue's lock. It may
 	// wait for the log.
-	get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) bool
+	get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error)
 	settle(h *Holder, op Settlement, seqs []Seq, t *Touched)
 	purge(t *Touched) int
 

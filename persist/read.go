@@ -1,10 +1,12 @@
 package persist
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"unsafe"
 
 	"leveret/core"
@@ -69,6 +71,10 @@ func (l *Log) Read(q core.QueueID, seqs []core.Seq, fn func(i int, m *core.Messa
 			want = ahead
 		}
 		m, err := r.read(l, f.file, offset, want, q, s)
+		if err != nil && temporary(err) {
+			fn(i, nil, fmt.Errorf("message %d of queue %d in %s: %w: %w", s, q, f.file.name, core.ErrNotNow, err))
+			continue
+		}
 		if err != nil {
 			l.corrupt.Add(1)
 			l.setAside(f.file, offset, err)
@@ -77,6 +83,17 @@ func (l *Log) Read(q core.QueueID, seqs []core.Seq, fn func(i int, m *core.Messa
 		}
 		fn(i, m, nil)
 	}
+}
+
+// temporary reports whether err is about what this process lacks now, not about
+// what it wanted to read.
+func temporary(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR, syscall.EAGAIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // locate finds the places of seqs and pins their segments.

@@ -11,12 +11,13 @@ import (
 
 // Log is a core.MessageLog in memory, with a switch for each thing that a real
 // one does in its own time: Hold keeps closed sets unwritten, Damage makes
-// messages unreadable. What it holds outlives a broker: pass it to the next
+// messages unreadable, Busy does so for now. What it holds outlives a broker: pass it to the next
 // one to see what a restart brings back.
 type Log struct {
 	mu     sync.Mutex
 	queues map[core.QueueID]*queueLog
 	held   bool
+	busy   bool
 	closed []*changeSet // Closed and not written, while held.
 }
 
@@ -69,6 +70,13 @@ func (l *Log) Damage(q core.QueueID) {
 	for _, e := range l.queues[q].entries {
 		e.damaged = true
 	}
+}
+
+// Busy makes reads fail with core.ErrNotNow, until Busy(false).
+func (l *Log) Busy(busy bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy = busy
 }
 
 // Len is how many references to q the log holds.
@@ -128,9 +136,11 @@ func (l *Log) Begin() core.ChangeSet {
 func (l *Log) Read(id core.QueueID, seqs []core.Seq, fn func(int, *core.Message, error)) {
 	for i, s := range seqs {
 		l.mu.Lock()
-		e := l.queues[id].entries[s]
+		e, busy := l.queues[id].entries[s], l.busy
 		l.mu.Unlock()
 		switch {
+		case busy:
+			fn(i, nil, core.ErrNotNow)
 		case e == nil:
 			fn(i, nil, errors.New("no such entry"))
 		case e.damaged:
