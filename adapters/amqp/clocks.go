@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"leveret/adapters/amqp/wire"
+	"leveret/adapters/internal/netx"
 )
 
 // deadline gives the connection up after d, for the reason why. 0 means never.
@@ -24,6 +25,10 @@ func (c *conn) tick(now time.Time) {
 	nowMS := int64(now.Sub(c.since) / time.Millisecond)
 	if at := c.deadlineMS.Load(); at != 0 && nowMS >= at {
 		c.giveUp(*c.deadlineWhy.Load())
+		return
+	}
+	if c.held.Load() && netx.PeerGone(c.nc) {
+		c.giveUp("the client closed its socket while it was held back: " + c.srv.broker.Memory().Reason())
 		return
 	}
 	interval := c.beat.intervalMS.Load()
@@ -87,11 +92,13 @@ func (c *conn) hold() {
 			return
 		}
 		c.paused.Store(true)
+		c.held.Store(true)
 		select {
 		case <-c.control.wake:
 		case <-c.ctx.Done():
 			c.state = finished
 		}
+		c.held.Store(false)
 		c.paused.Store(false)
 		c.runPosted()
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -73,16 +74,19 @@ type conn struct {
 		n, suppressed int
 	}
 
-	linger time.Duration // How long to wait for the client to close its side.
+	linger  time.Duration // How long to wait for the client to close its side.
+	silence time.Duration // How long to keep the client waiting before the socket is closed.
 
 	publishes atomic.Bool // Has published: held while memory is short.
 	blocked   bool        // connection.blocked went out.
+	busy      bool        // Its reads come back full; counted in srv.busy.
 	assembled int64       // Bytes of content received in part.
 
 	// Clocks, in ms since since; see tick.
 	deadlineMS  atomic.Int64 // When to give up the connection; 0 for never.
 	deadlineWhy atomic.Pointer[string]
 	paused      atomic.Bool // Not reading, so that silence says nothing of the client.
+	held        atomic.Bool // Not reading because memory is short.
 	beat        struct {    // Of the server's ticker.
 		intervalMS atomic.Int64
 		read       int64
@@ -179,6 +183,26 @@ func (c *conn) serve() {
 		if c.work.ahead != nil {
 			c.pace()
 		}
+		c.yield(full)
+	}
+}
+
+// yield lets others run if more clients keep their readers busy than there are
+// processors. A reader that always finds more would keep its thread until it is
+// preempted, after 10 ms: behind a hundred of them everybody else would wait for
+// half a second. While there are processors for all, yielding costs more than
+// it gives.
+func (c *conn) yield(full bool) {
+	if full != c.busy {
+		c.busy = full
+		if full {
+			c.srv.busy.Add(1)
+		} else {
+			c.srv.busy.Add(-1)
+		}
+	}
+	if full && c.srv.busy.Load() >= c.srv.processors {
+		runtime.Gosched()
 	}
 }
 
@@ -448,8 +472,17 @@ func (c *conn) teardown() {
 	c.control.gone = true
 	c.control.posted = nil
 	c.control.mu.Unlock()
+	c.yield(false)
 	c.closeAll()
 	c.in.Release()
+	if c.silence > 0 {
+		t := time.NewTimer(c.silence)
+		select {
+		case <-t.C:
+		case <-c.ctx.Done():
+		}
+		t.Stop()
+	}
 	if c.linger > 0 {
 		c.deadline(0, "")
 		c.out.Flush() // Confirms are made up to here.
@@ -528,10 +561,13 @@ func (c *conn) mayRead() bool {
 			return false
 		}
 	}
-	if c.out.WaitAsked(expired) == nil {
+	if c.out.WaitAsked(expired) == nil || c.waitAsked() {
 		return true
 	}
-	return c.waitAsked()
+	if err := c.out.Err(); err != nil {
+		c.end(slog.LevelWarn, fmt.Sprintf("writing failed: %v", err))
+	}
+	return false
 }
 
 // expired makes WaitAsked say only whether it would wait.
@@ -638,9 +674,13 @@ func (c *conn) logException(level slog.Level, ch *channel, e *exception) {
 	c.srv.log.Log(context.Background(), level, "AMQP error", append(attrs, "code", e.code, "why", e.replyText())...)
 }
 
+// replyRoom is more than most answers take.
+const replyRoom = 640
+
 // reply appends a method that answers the client.
 func (c *conn) reply(channel uint16, m wire.Method) {
 	c.out.Lock()
+	c.out.Reserve(replyRoom)
 	at := len(c.out.B)
 	c.out.B = wire.AppendMethod(c.out.B, channel, m)
 	c.out.Asked(len(c.out.B) - at)

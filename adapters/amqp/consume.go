@@ -220,6 +220,7 @@ func (c *conn) get(ch *channel, queue string, noAck bool) (answered int, tooLarg
 			tag = ch.unacked.add(h, d.Seq)
 			c.underOut.outs++
 		}
+		c.out.Reserve(c.contentSize(msg) + replyRoom)
 		before := len(c.out.B)
 		c.out.B = wire.AppendGetOk(c.out.B, ch.id, tag, d.Redelivered, msg.Exchange, msg.RoutingKey, uint32(remaining))
 		answered = c.appendContent(ch.id, props, msg)

@@ -1,6 +1,8 @@
 package amqp
 
 import (
+	"unsafe"
+
 	"leveret/adapters/amqp/wire"
 	"leveret/core"
 )
@@ -92,18 +94,25 @@ func (propertyCodec) AppendProperties(dst []byte, p *core.Properties) []byte {
 	return wire.AppendProperties(dst, &w)
 }
 
-// tableFromWire turns a table of the codec into one of core's. The values are
-// of the same types but for tables, decimals and timestamps.
+// tableFromWire turns a table of the codec into one of core's, in place: t must
+// not be used any more. Fields are the same in both; only tables, decimals and
+// timestamps among the values are of other types.
 func tableFromWire(t wire.Table) core.Table {
-	if t == nil {
+	if len(t) == 0 {
 		return nil
 	}
-	out := make(core.Table, len(t))
-	for i, f := range t {
-		out[i] = core.Field{Name: f.Name, Value: valueFromWire(f.Value)}
+	out := unsafe.Slice((*core.Field)(unsafe.Pointer(unsafe.SliceData(t))), len(t))
+	for i := range out {
+		switch out[i].Value.(type) {
+		case wire.Table, wire.Decimal, wire.Timestamp, []any:
+			out[i].Value = valueFromWire(out[i].Value)
+		}
 	}
 	return out
 }
+
+// The two kinds of field must have the same layout.
+var _ = core.Field(wire.Field{})
 
 func valueFromWire(v any) any {
 	switch v := v.(type) {
@@ -114,11 +123,9 @@ func valueFromWire(v any) any {
 	case wire.Timestamp:
 		return core.Timestamp(v)
 	case []any:
-		out := make([]any, len(v))
 		for i := range v {
-			out[i] = valueFromWire(v[i])
+			v[i] = valueFromWire(v[i])
 		}
-		return out
 	}
 	return v
 }

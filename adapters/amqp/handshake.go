@@ -160,13 +160,12 @@ func (c *conn) frameWhenClosing(f wire.Frame) error {
 
 // startOk logs the client in.
 func (c *conn) startOk(m *wire.ConnectionStartOk) error {
-	c.client.properties = tableFromWire(m.ClientProperties)
 	c.client.mechanism = m.Mechanism
-	if v, ok := c.client.properties.Get("connection_name"); ok {
+	if v, ok := m.ClientProperties.Get("connection_name"); ok {
 		c.client.name, _ = v.(string)
 	}
-	if v, ok := c.client.properties.Get("capabilities"); ok {
-		capabilities, _ := v.(core.Table)
+	if v, ok := m.ClientProperties.Get("capabilities"); ok {
+		capabilities, _ := v.(wire.Table)
 		has := func(name string) bool {
 			v, _ := capabilities.Get(name)
 			is, _ := v.(bool)
@@ -186,6 +185,7 @@ func (c *conn) startOk(m *wire.ConnectionStartOk) error {
 	}
 	c.user = newUserInfo(user)
 	c.authenticated = user
+	c.client.properties = tableFromWire(m.ClientProperties) // Not for strangers: they take much more room than on the wire.
 	c.loggedIn()
 	c.state = awaitTuneOk
 	c.reply(0, &wire.ConnectionTune{ChannelMax: c.srv.opts.ChannelMax, FrameMax: c.srv.opts.FrameMax, Heartbeat: c.srv.opts.Heartbeat})
@@ -241,15 +241,11 @@ func (c *conn) loginFailed(user string) error {
 	return nil
 }
 
-// pause keeps a refused client waiting, so that guessing takes its time.
+// pause ends the connection and keeps the refused client waiting before it is
+// told, so that guessing takes its time.
 func (c *conn) pause() {
-	t := time.NewTimer(c.srv.opts.FailedLoginDelay)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-c.ctx.Done():
-	}
 	c.state = finished
+	c.silence = c.srv.opts.FailedLoginDelay
 }
 
 // tuneOk checks what the client settles for.

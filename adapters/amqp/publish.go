@@ -214,6 +214,7 @@ func (c *conn) unroutable(ch *channel, m *core.Publication) {
 func (c *conn) sendReturn(ch *channel, m *core.Message) int {
 	ch.counters.returned.Add(1)
 	c.out.Lock()
+	c.out.Reserve(c.contentSize(m) + replyRoom)
 	before := len(c.out.B)
 	n := 0
 	if !c.underOut.closed && !ch.mute {
@@ -226,6 +227,14 @@ func (c *conn) sendReturn(ch *channel, m *core.Message) int {
 		c.work.flushOwn = true
 	}
 	return n
+}
+
+// contentSize is about what appendContent appends.
+func (c *conn) contentSize(m *core.Message) int {
+	if len(m.Body) >= ownBodyMin && m.OwnBody {
+		return len(m.Encoded)
+	}
+	return len(m.Encoded) + len(m.Body) + wire.FrameOverhead*(2+len(m.Body)/int(c.frameMax))
 }
 
 // appendContent appends a content header and the body, which goes by reference

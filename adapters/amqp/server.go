@@ -63,12 +63,14 @@ const tickEvery = 250 * time.Millisecond
 // listeners. Its methods may be called by any goroutine.
 type Server struct {
 	// Fixed by NewServer.
-	opts   Options
-	broker *core.Broker
-	log    *slog.Logger
+	opts       Options
+	broker     *core.Broker
+	log        *slog.Logger
+	processors int32
 
-	batches  sync.Pool // Of *batch: messages being published.
-	replyTo  sync.Map  // Direct reply-to queues that are alive, by virtual host and name.
+	busy     atomic.Int32 // Connections whose reads come back full.
+	batches  sync.Pool    // Of *batch: messages being published.
+	replyTo  sync.Map     // Direct reply-to queues that are alive, by virtual host and name.
 	lastConn atomic.Uint64
 
 	ticking sync.Mutex // One look at the clocks at a time.
@@ -100,7 +102,7 @@ func NewServer(o Options) *Server {
 	setDefault(&o.HandshakeTimeout, defaultHandshakeTimeout)
 	setDefault(&o.FailedLoginDelay, defaultFailedLoginDelay)
 	setDefault(&o.ShutdownTimeout, defaultShutdownTimeout)
-	s := &Server{opts: o, broker: o.Broker, log: o.Logger}
+	s := &Server{opts: o, broker: o.Broker, log: o.Logger, processors: int32(runtime.GOMAXPROCS(0))}
 	s.batches.New = func() any { return new(batch) }
 	s.mu.conns = make(map[*conn]struct{})
 	s.mu.channels = make(map[string]int64)
