@@ -506,7 +506,8 @@ func (s *Store) markLocked() error {
 func (s *Store) writeMarkLocked(synced int64) error {
 	w := &s.writing
 	s.mu.Lock()
-	m := mark{synced: uint64(synced), deletes: w.deletes, queueIDs: s.queueIDs.Load(), revision: s.mu.revision}
+	m := mark{synced: uint64(synced), deletes: w.deletes, queueIDs: s.queueIDs.Load(), revision: s.mu.revision,
+		instance: w.instance, former: w.former}
 	s.mu.Unlock()
 	err := s.bunt.update([]pair{{keyMark, seal(keyMark, m.payload())}}, nil)
 	if err == nil {

@@ -310,6 +310,40 @@ func TestDamageIsNamed(t *testing.T) {
 	}
 }
 
+// After a power cut the end of the file may be blocks that belonged to it before
+// a Shrink. Their records are good ones, and old.
+func TestStaleEndAfterShrink(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, meta.Options{ShrinkMinBytes: -1})
+	for i := range 60 {
+		must(t, s.Commit([]core.Change{global("a", fmt.Sprint("old ", i)), global(fmt.Sprint("k", i%7), strings.Repeat("x", i*10))}))
+		must(t, s.Commit([]core.Change{away(fmt.Sprint("k", i%7))}))
+	}
+	name := filepath.Join(dir, meta.FileName)
+	before, err := os.ReadFile(name)
+	must(t, err)
+	must(t, s.Shrink())
+	must(t, s.Commit([]core.Change{global("a", "new")}))
+	after, err := os.ReadFile(name)
+	must(t, err)
+	synced := s.SyncedSize()
+	must(t, s.Close())
+	if int64(len(before)) < 2*synced {
+		t.Fatal("the file did not become smaller")
+	}
+	want := map[string]string{"a": "new"}
+	for _, end := range []int64{synced, int64(len(after))} {
+		for _, gap := range []string{"", "torn"} {
+			for _, from := range []int64{0, end, end + 100, end + 1000} {
+				file := append(append(bytes.Clone(after[:end]), gap...), before[from:]...)
+				if state, _, _ := reopen(t, dir, file); !maps.Equal(state, want) {
+					t.Fatalf("end %d of %d, gap %q, old file from %d: %v", end, len(after), gap, from, state)
+				}
+			}
+		}
+	}
+}
+
 // buntdb's DEL has no checksum. One that names another definition after damage
 // does not delete it.
 func TestDamagedDeleteDeletesNothing(t *testing.T) {

@@ -371,7 +371,8 @@ func (s *Store) replaceFile(places []place, x *examination) error {
 			size += p.length
 		}
 		// All is synced before the file gets its name, so the mark says so.
-		m := mark{synced: uint64(size), queueIDs: x.queueIDs, revision: x.revision}
+		x.instance++
+		m := mark{synced: uint64(size), queueIDs: x.queueIDs, revision: x.revision, instance: x.instance}
 		buf = appendSet(buf, keyMark, seal(keyMark, m.payload()))
 		if _, err := out.Write(buf); err != nil {
 			return err

@@ -31,6 +31,8 @@
 //     last mark is an unfinished write and cut off; what is bad before it is
 //     damage and set aside, with older states of the same definition, and the
 //     rest is served (damage.go).
+//   - A power cut may leave blocks of a former file behind the end: marks carry
+//     the instance of the file and are believed only in that one.
 //   - Its Shrink is not safe: the former file is kept until the new one is
 //     synced (shrink.go).
 //   - On a full disk even deletions fail: ballast.go.
@@ -40,10 +42,10 @@
 // only as far as the damaged bytes name it.
 //
 // Tests: buntdb opens its file itself, so it cannot run on the disk in memory of
-// package faultfs. Power cuts are tested by recording the real file and cutting
-// or mixing its unsynced end, syncs, names and the ballast by injected errors,
-// failing writes by a hook before each transaction of buntdb, kill -9 by a child
-// process.
+// package faultfs. Power cuts are tested by recording the real file and letting
+// faultfs spoil what of it was not synced, syncs, names and the ballast by
+// injected errors, failing writes by a hook before each transaction of buntdb,
+// kill -9 by a child process.
 //
 // Goroutines: none of its own, except one for a Shrink that is due, which Close
 // waits for, and two during Watch. Lock order: shrinking, writing,

@@ -90,19 +90,21 @@ type mark struct {
 	deletes    uint64 // Sum of deleteSum of the DELs since the mark before.
 	queueIDs   uint64 // Queue ids up to here may have been given out.
 	revision   uint64 // Revisions up to here too.
+	instance   uint64 // Counts the times that the file was written anew.
+	former     uint64 // What instance was before.
 	unknownEnd string // What a later version adds.
 }
 
 func (m *mark) payload() []byte {
 	b := []byte{tagOwn}
-	for _, v := range [...]uint64{m.synced, m.deletes, m.queueIDs, m.revision} {
+	for _, v := range [...]uint64{m.synced, m.deletes, m.queueIDs, m.revision, m.instance, m.former} {
 		b = binary.AppendUvarint(b, v)
 	}
 	return append(b, m.unknownEnd...)
 }
 
 func decodeMark(s string) (m mark, ok bool) {
-	for _, v := range [...]*uint64{&m.synced, &m.deletes, &m.queueIDs, &m.revision} {
+	for _, v := range [...]*uint64{&m.synced, &m.deletes, &m.queueIDs, &m.revision, &m.instance, &m.former} {
 		d := decoder{rest: s}
 		if *v, ok = d.uvarint(); !ok {
 			return mark{}, false

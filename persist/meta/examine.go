@@ -35,6 +35,12 @@ type examination struct {
 	queueIDs uint64
 	revision uint64
 
+	// instances are those of the file: that of its first mark, and any that
+	// follows one of them. After a power cut its end may be a piece of what the
+	// file was before Shrink, with marks that must not be believed here.
+	instances map[uint64]bool
+	instance  uint64
+
 	// The definitions before sorted are in the order of their keys, as Shrink
 	// writes them. buntdb loads those twice as fast.
 	sorted   int64
@@ -53,7 +59,7 @@ type examination struct {
 
 // examine reads the first size bytes of f.
 func examine(f vfs.File, size int64) (*examination, error) {
-	x := &examination{size: size, firstDelete: -1}
+	x := &examination{size: size, firstDelete: -1, instances: make(map[uint64]bool)}
 	r := newRecordReader(f, f.Name(), size)
 	for {
 		rec, ok, err := r.next()
@@ -71,7 +77,7 @@ func examine(f vfs.File, size int64) (*examination, error) {
 			x.bad = append(x.bad, region{offset: start, length: r.at - start})
 			continue
 		}
-		if !rec.delete && !checkSeal(rec.key, rec.value) {
+		if !rec.delete && (!checkSeal(rec.key, rec.value) || rec.offset > 0 && string(rec.key) == keyFormat) {
 			x.bad = append(x.bad, region{offset: rec.offset, length: rec.length, framed: true})
 			continue
 		}
@@ -115,6 +121,11 @@ func (x *examination) add(rec *record) error {
 		if !ok {
 			return ErrNewerFormat
 		}
+		if len(x.instances) > 0 && !x.instances[m.instance] && !x.instances[m.former] {
+			return nil
+		}
+		x.instances[m.instance] = true
+		x.instance = m.instance
 		x.deletesDiffer = x.deletesDiffer || m.deletes != x.deletes
 		x.deletes, x.firstDelete, x.setBehindDelete = 0, -1, false
 		x.queueIDs = max(x.queueIDs, m.queueIDs)

@@ -105,6 +105,7 @@ func (s *Store) beginShrink(prev string) error {
 	}
 	// The mark that is copied into the new file must not promise anything, and
 	// no DEL may come between it and the copy.
+	w.instance, w.former = w.instance+1, w.instance
 	if err := s.writeMarkLocked(0); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -94,6 +95,8 @@ type Store struct {
 		live       int64    // What of size is not garbage.
 		sorted     int64    // Up to here it is as Shrink left it.
 		shrinkNext int64    // With less than this behind sorted no Shrink is tried again.
+		instance   uint64   // See mark.
+		former     uint64   // See mark.
 		deletes    uint64   // Sum of the DELs since the last mark.
 		tombstones []string // To be deleted with the next mark.
 
@@ -194,6 +197,7 @@ func (s *Store) open() (err error) {
 		return err
 	}
 	w.deletes, w.synced, w.sorted = x.deletes, x.synced, x.sorted
+	w.instance, w.former = x.instance, x.instance
 	s.mu.revision = x.revision
 	s.ids.next, s.ids.end = x.queueIDs+1, x.queueIDs
 	s.queueIDs.Store(x.queueIDs)
@@ -243,7 +247,7 @@ func (s *Store) create() error {
 	}
 	defer f.Close()
 	b := appendSet(nil, keyFormat, formatValue())
-	m := mark{synced: uint64(len(b))}
+	m := mark{synced: uint64(len(b)), instance: rand.Uint64()}
 	b = appendSet(b, keyMark, seal(keyMark, m.payload()))
 	if _, err := f.Write(b); err != nil {
 		return err
