@@ -11,8 +11,8 @@ import (
 
 // Log is a core.MessageLog in memory, with a switch for each thing that a real
 // one does in its own time: Hold keeps closed sets unwritten, Damage makes
-// messages unreadable, Busy does so for now. What it holds outlives a broker: pass it to the next
-// one to see what a restart brings back.
+// messages unreadable, Busy does so for now. What it holds outlives a broker:
+// pass it to the next one to see what a restart brings back.
 type Log struct {
 	mu     sync.Mutex
 	queues map[core.QueueID]*queueLog
