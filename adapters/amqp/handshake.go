@@ -103,15 +103,14 @@ func (c *conn) negotiate(f wire.Frame) error {
 	if f.Type != wire.FrameMethod || f.Channel != 0 {
 		return raise(wire.ReplyUnexpectedFrame, 0, "type %d, %s", f.Type, wire.Octets(f.Payload))
 	}
+	if c.state == awaitStartOk && wire.MethodID(f.Payload) == wire.IDConnectionStartOk {
+		return c.startOk(f.Payload)
+	}
 	m, err := decodeMethod(f.Payload)
 	if err != nil {
 		return err
 	}
 	switch m := m.(type) {
-	case *wire.ConnectionStartOk:
-		if c.state == awaitStartOk {
-			return c.startOk(m)
-		}
 	case *wire.ConnectionTuneOk:
 		if c.state == awaitTuneOk {
 			return c.tuneOk(m)
@@ -158,24 +157,27 @@ func (c *conn) frameWhenClosing(f wire.Frame) error {
 	return nil
 }
 
-// startOk logs the client in.
-func (c *conn) startOk(m *wire.ConnectionStartOk) error {
-	c.client.mechanism = m.Mechanism
-	if v, ok := m.ClientProperties.Get("connection_name"); ok {
-		c.client.name, _ = v.(string)
+// startOk logs the client in. Until it is, no more of what it says about
+// itself is decoded than we need.
+func (c *conn) startOk(payload []byte) error {
+	properties, mechanism, response, err := wire.ParseStartOk(payload)
+	if err != nil {
+		return raise(wire.ReplyFrameError, wire.IDConnectionStartOk, "cannot decode connection.start-ok")
 	}
-	if v, ok := m.ClientProperties.Get("capabilities"); ok {
-		capabilities, _ := v.(wire.Table)
+	c.client.mechanism = mechanism
+	if letter, v, ok := wire.FindField(properties, "connection_name"); ok && letter == 'S' {
+		c.client.name = string(v)
+	}
+	if letter, capabilities, ok := wire.FindField(properties, "capabilities"); ok && letter == 'F' {
 		has := func(name string) bool {
-			v, _ := capabilities.Get(name)
-			is, _ := v.(bool)
-			return is
+			letter, v, ok := wire.FindField(capabilities, name)
+			return ok && letter == 't' && v[0] != 0
 		}
 		c.client.closesOnAuthFailure = has("authentication_failure_close")
 		c.client.blocked = has("connection.blocked")
 		c.client.cancelNotify = has("consumer_cancel_notify")
 	}
-	name, password, err := credentials(m.Mechanism, m.Response)
+	name, password, err := credentials(mechanism, response)
 	if err != nil {
 		return err
 	}
@@ -183,9 +185,13 @@ func (c *conn) startOk(m *wire.ConnectionStartOk) error {
 	if err != nil || password == "" {
 		return c.loginFailed(name)
 	}
+	table, err := wire.DecodeTable(properties)
+	if err != nil {
+		return raise(wire.ReplyFrameError, wire.IDConnectionStartOk, "connection.start-ok: %v", err)
+	}
+	c.client.properties = tableFromWire(table)
 	c.user = newUserInfo(user)
 	c.authenticated = user
-	c.client.properties = tableFromWire(m.ClientProperties) // Not for strangers: they take much more room than on the wire.
 	c.loggedIn()
 	c.state = awaitTuneOk
 	c.reply(0, &wire.ConnectionTune{ChannelMax: c.srv.opts.ChannelMax, FrameMax: c.srv.opts.FrameMax, Heartbeat: c.srv.opts.Heartbeat})
@@ -203,29 +209,16 @@ func credentials(mechanism string, response []byte) (user, password string, err 
 		}
 		return "", "", raise(wire.ReplySyntaxError, wire.IDConnectionStartOk, "PLAIN response is not of the form NUL user NUL password")
 	case "AMQPLAIN":
-		t, err := wire.DecodeTable(response)
-		if err == nil {
-			u, okUser := t.Get("LOGIN")
-			p, okPassword := t.Get("PASSWORD")
-			if okUser && okPassword {
-				return text(u), text(p), nil
-			}
+		letter, u, okUser := wire.FindField(response, "LOGIN")
+		letter2, p, okPassword := wire.FindField(response, "PASSWORD")
+		if okUser && okPassword && (letter == 'S' || letter == 'x') && (letter2 == 'S' || letter2 == 'x') {
+			return string(u), string(p), nil
 		}
 		return "", "", raise(wire.ReplySyntaxError, wire.IDConnectionStartOk, "AMQPLAIN response lacks LOGIN or PASSWORD")
 	case "ANONYMOUS":
 		return "guest", "guest", nil
 	}
 	return "", "", raise(wire.ReplyCommandInvalid, wire.IDConnectionStartOk, "unknown authentication mechanism '%s'", mechanism)
-}
-
-func text(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case []byte:
-		return string(v)
-	}
-	return ""
 }
 
 // loginFailed says so to a client that can take it, and keeps it waiting.
