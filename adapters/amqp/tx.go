@@ -62,6 +62,7 @@ func (c *conn) growTransaction(ch *channel, n int64) {
 
 // publishInTx keeps a message, which has passed all checks, until the commit.
 func (c *conn) publishInTx(ch *channel, m *core.Publication) error {
+	ch.publisher.Discard() // It is routed anew at the commit.
 	tx := ch.tx
 	size := int64(len(m.RoutingKey)+len(m.Encoded)+len(m.Body)) + txMessageOverhead
 	if tx.bytes+size > transactionMax {
@@ -99,10 +100,10 @@ func (c *conn) txCommit(ch *channel) error {
 	var returned []*core.Message
 	tx.open.Store(1)
 	tx.refused.Store(false)
-	n := 0
+	routed := 0
 	for i := range messages {
 		from := messages[i].message
-		m := &ms[n]
+		m := &ms[i]
 		refill(m, from, messages[i].keys)
 		t, err := tx.publisher.Target(from.Exchange)
 		if err != nil {
@@ -116,17 +117,17 @@ func (c *conn) txCommit(ch *channel) error {
 			if m.Mandatory {
 				returned = append(returned, &from.Message)
 			}
-			continue
+			continue // Without a number: it is complete as it is.
 		}
 		tx.last++
 		m.Number = tx.last
-		n++
+		routed++
 	}
-	tx.open.Add(int64(n))
+	tx.open.Add(int64(routed))
 	c.publishes.Store(true)
 	c.work.sawPublish = true
-	tx.publisher.Publish(ms[:n], &c.work.touched)
-	ch.counters.published.Add(uint64(n))
+	tx.publisher.Publish(ms, &c.work.touched)
+	ch.counters.published.Add(uint64(len(ms)))
 	for _, m := range returned {
 		c.sendReturn(ch, m)
 	}

@@ -380,12 +380,16 @@ func publishOne(s *core.Session, exchange, key string, further []string, body []
 	if err != nil {
 		return false, err
 	}
-	if route.Unroutable() {
-		return false, nil
+	unroutable := route.Unroutable()
+	if unroutable {
+		m.Number = 0 // Exchanges count it and may remember it; there is nothing to wait for.
 	}
 	var touched core.Touched
 	p.Publish(ms, &touched)
 	touched.Flush()
+	if unroutable {
+		return false, nil
+	}
 	t := time.NewTimer(confirmWait)
 	defer t.Stop()
 	select {

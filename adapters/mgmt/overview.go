@@ -63,11 +63,24 @@ func (c *call) getOverview() error {
 	return c.one(out)
 }
 
+// pluginTypes describes the types that are plugins elsewhere.
+var pluginTypes = map[string]string{
+	"x-consistent-hash": "Consistent Hashing Exchange",
+	"x-local-random":    "Picks one random local binding (queue) to route via (to).",
+	"x-modulus-hash":    "Modulus Hashing Exchange",
+	"x-random":          "Randomly picks a binding (queue) to route via (to).",
+	"x-recent-history":  "Recent History Exchange.",
+}
+
 // exchangeTypes are the types of exchanges that can be declared.
 func exchangeTypes() []object {
 	out := []object{}
 	for _, name := range core.ExchangeTypes() {
-		out = append(out, object{"name": name, "description": "AMQP " + name + " exchange, as per the AMQP specification", "enabled": true})
+		what, ok := pluginTypes[name]
+		if !ok {
+			what = "AMQP " + name + " exchange, as per the AMQP specification"
+		}
+		out = append(out, object{"name": name, "description": what, "enabled": true})
 	}
 	return out
 }
