@@ -131,7 +131,7 @@ func (q *classic) nextLocked() *Consumer {
 				}
 				q.mu.given = append(q.mu.given, c)
 			}
-			if c.opts.Shared != nil && !c.opts.NoAck && c.opts.Shared.take(1, &c.waiter) == 0 {
+			if c.opts.Shared != nil && !c.opts.NoAck && !c.opts.Shared.takeOne(&c.waiter) {
 				c.in.waiting = true
 				g.unlink(c)
 				continue

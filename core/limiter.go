@@ -1,58 +1,72 @@
 package core
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Limiter is credit that several consumers share, whichever queues they
 // consume from: a prefetch limit over a whole session's consumers. It is a
-// leaf of the lock order.
+// leaf of the lock order. While there is no limit it only counts.
 type Limiter struct {
+	limit   atomic.Int64 // 0 for none.
+	used    atomic.Int64
+	waiters atomic.Int32 // len(mu.waiting)
+
 	mu struct {
 		sync.Mutex
-		limit   int // 0 for none.
-		used    int
 		waiting []*Waiter
 	}
 }
 
 // SetLimit changes the limit, 0 for none, and wakes who may go on.
 func (l *Limiter) SetLimit(n int, t *Touched) {
-	l.mu.Lock()
-	l.mu.limit = n
-	l.wakeAndUnlock(t)
+	l.limit.Store(int64(n))
+	l.wake(t)
 }
 
-// take uses up to n units and returns how many it got. If none, w is woken by
-// a release; it must not be registered already.
-func (l *Limiter) take(n int, w *Waiter) int {
+// takeOne uses one unit. If there is none, w is woken by a release; it must not
+// be registered already.
+func (l *Limiter) takeOne(w *Waiter) bool {
+	if l.limit.Load() == 0 {
+		l.used.Add(1)
+		return true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mu.limit > 0 {
-		n = min(n, l.mu.limit-l.mu.used)
+	// Register, then look: a release that comes in between sees either the
+	// waiter, and waits for the lock, or its unit is seen here.
+	l.mu.waiting = append(l.mu.waiting, w)
+	l.waiters.Add(1)
+	if limit := l.limit.Load(); limit > 0 && l.used.Load() >= limit {
+		return false
 	}
-	if n <= 0 {
-		l.mu.waiting = append(l.mu.waiting, w)
-		return 0
-	}
-	l.mu.used += n
-	return n
+	l.mu.waiting = l.mu.waiting[:len(l.mu.waiting)-1]
+	l.waiters.Add(-1)
+	l.used.Add(1)
+	return true
 }
 
 // release gives n units back. No lock is held.
 func (l *Limiter) release(n int, t *Touched) {
-	l.mu.Lock()
-	l.mu.used -= n
-	l.wakeAndUnlock(t)
+	l.used.Add(int64(-n))
+	l.wake(t)
 }
 
-// wakeAndUnlock wakes all who wait, in the order in which they came, if there
-// is room. Who finds none registers again, behind the others.
-func (l *Limiter) wakeAndUnlock(t *Touched) {
-	if len(l.mu.waiting) == 0 || (l.mu.limit > 0 && l.mu.used >= l.mu.limit) {
+// wake wakes all who wait, in the order in which they came, if there is room.
+// Who finds none registers again, behind the others.
+func (l *Limiter) wake(t *Touched) {
+	if l.waiters.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	if limit := l.limit.Load(); limit > 0 && l.used.Load() >= limit {
 		l.mu.Unlock()
 		return
 	}
 	waiting := l.mu.waiting
 	l.mu.waiting = nil
+	l.waiters.Store(0)
 	l.mu.Unlock()
 	for _, w := range waiting {
 		w.WakeInto(t)
