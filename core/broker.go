@@ -34,6 +34,11 @@ type Options struct {
 	// MaxConnections is how many sessions the broker admits; 0 for any number.
 	MaxConnections int
 
+	// KeepUnknownQueues is asked, once Definitions have been read, whether
+	// messages of queues that they do not know are to be kept in the log, out
+	// of sight: for a store of definitions that is damaged. Nil means no.
+	KeepUnknownQueues func() bool
+
 	// A store without users and virtual hosts gets these: "" for "guest",
 	// "guest" and "/". SkipDefaults leaves it empty.
 	DefaultUser, DefaultPassword, DefaultVHost string
@@ -122,7 +127,7 @@ func New(o Options) (*Broker, error) {
 	if err := b.definitions.Watch(b.apply); err != nil {
 		return nil, fmt.Errorf("read definitions: %w", err)
 	}
-	if err := b.recover(); err != nil {
+	if err := b.recover(o.KeepUnknownQueues != nil && o.KeepUnknownQueues()); err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)
 	}
 	b.log.OnPressure(b.logGate.set)
@@ -143,16 +148,20 @@ func New(o Options) (*Broker, error) {
 }
 
 // recover gives the queues what the log holds of them.
-func (b *Broker) recover() error {
+func (b *Broker) recover(keepUnknown bool) error {
 	queues := make(map[QueueID]Queue)
 	for _, v := range b.vhosts.Load().All() {
 		for q := range v.Queues() {
 			queues[q.Options().ID] = q
 		}
 	}
-	known := func(id QueueID) bool { return queues[id] != nil }
+	known := func(id QueueID) bool { return keepUnknown || queues[id] != nil }
 	return b.log.Recover(known, func(r RecoveredLevel) error {
-		queues[r.Queue].recover(r)
+		if q := queues[r.Queue]; q != nil {
+			q.recover(r)
+		} else {
+			b.logger.Error("messages kept of a queue whose definition is lost", "queue_id", r.Queue, "messages", len(r.Entries))
+		}
 		return nil
 	})
 }

@@ -198,3 +198,24 @@ func TestUnreadableForNowIsReadLater(t *testing.T) {
 		t.Errorf("%d delivered, %d damaged", k.n, i.Counters.Damaged)
 	}
 }
+
+func TestMessagesOfLostDefinitionsAreKept(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		log := coretest.NewLog()
+		x := stored(t, core.NewMemoryDefinitions(), log)
+		if _, err := x.s.DeclareQueue(core.QueueDeclare{Name: "q", Durable: true}); err != nil {
+			t.Fatal(err)
+		}
+		x.fill("q", 0, 10, true)
+		id := x.info("q").Options.ID
+
+		b, err := core.New(core.Options{Log: log, KeepUnknownQueues: func() bool { return keep }}) // Knows no queue.
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		if n := log.Len(id); keep != (n == 10) {
+			t.Errorf("keep=%v: %d messages in the log", keep, n)
+		}
+	}
+}

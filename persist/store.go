@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"leveret/core"
 	"leveret/persist/meta"
 	"leveret/persist/vfs"
 )
@@ -28,7 +29,13 @@ const logDir = "log"
 type Store struct {
 	Definitions *meta.Store
 	Log         *Log
+	lacking     bool // A definition of a queue may be among what was damaged.
 }
+
+// MayLackQueues reports, once the definitions have been watched, whether
+// definitions of queues may be among what was damaged: messages of unknown
+// queues are then to be kept.
+func (s *Store) MayLackQueues() bool { return s.lacking }
 
 // Open opens the data directory dir, making it if need be. A second broker on
 // it is refused with a *vfs.LockedError, files of a newer version likewise.
@@ -40,18 +47,21 @@ func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	if err := fsys.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
-	definitions, err := meta.Open(fsys, dir, meta.Options{
+	s := &Store{}
+	var err error
+	s.Definitions, err = meta.Open(fsys, dir, meta.Options{
 		Logger: o.Logger,
 		OnDamage: func(d meta.Damage) {
+			s.lacking = s.lacking || d.Kind == core.DefQueue || d.Kind == 0
 			o.Logger.Error("damaged definition set aside", slog.Any("damage", d))
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	log, err := OpenLog(fsys, filepath.Join(dir, logDir), LogOptions{Sync: o.Sync, SyncEvery: o.SyncEvery, Logger: o.Logger})
+	s.Log, err = OpenLog(fsys, filepath.Join(dir, logDir), LogOptions{Sync: o.Sync, SyncEvery: o.SyncEvery, Logger: o.Logger})
 	if err != nil {
-		return nil, errors.Join(err, definitions.Close())
+		return nil, errors.Join(err, s.Definitions.Close())
 	}
-	return &Store{definitions, log}, nil
+	return s, nil
 }

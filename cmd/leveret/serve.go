@@ -140,6 +140,9 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 		// As RabbitMQ: who brings definitions brings users with them.
 		SkipDefaults: set.Definitions != nil,
 	}
+	if stored.store != nil {
+		o.KeepUnknownQueues = stored.store.MayLackQueues
+	}
 	broker, err := core.New(o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the broker: %w", err), stored.close())
