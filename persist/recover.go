@@ -240,7 +240,7 @@ func (r *recovery) scan(files []*scannedFile) error {
 	// Where numbers go on in the next segment, nothing is missing between. At
 	// the end of the log, or before a gap, look for groups behind a bad one:
 	// in the last segment with groups, and in the one that would be next.
-	before := r.base.Group // The last number up to here.
+	before := uint64(0) // The last number up to here.
 	for i, s := range files {
 		next := uint64(0)
 		for _, t := range files[i+1:] {
@@ -252,8 +252,15 @@ func (r *recovery) scan(files []*scannedFile) error {
 		if n := len(s.groups); n > 0 {
 			before = s.groups[n-1].Number
 		}
-		mayBegin := len(s.groups) > 0 || i == 0 || len(files[i-1].groups) > 0
-		if next == before+1 || next == 0 && (!mayBegin || r.base.Clean && before == r.base.Group) {
+		empty := len(s.groups) == 0
+		switch {
+		case empty && s.id.Number <= r.base.Segment:
+			// It had some when the checkpoint was made.
+		case next != 0 && next == before+1:
+			continue
+		case next == 0 && empty && i > 0 && len(files[i-1].groups) == 0 && files[i-1].id.Number > r.base.Segment:
+			continue
+		case next == 0 && r.base.Clean && max(before, r.base.Group) == r.base.Group:
 			continue
 		}
 		if err := r.scanFile(s, func(w *segment.Window) { r.search(w, s, before) }); err != nil {
