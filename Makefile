@@ -4,8 +4,9 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS   += --no-print-directory
 
-FUZZTIME  ?= 10s
-BENCHTIME ?= 1s
+FUZZTIME    ?= 10s
+BENCHTIME   ?= 1s
+HOSTILETIME ?= 10s
 
 .PHONY: list
 list: ## Explain the targets
@@ -67,6 +68,11 @@ test-clients: prepare ## Only the client programs, without the race detector
 .PHONY: bench
 bench: ## Run every benchmark for BENCHTIME (1s)
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+.PHONY: hostile
+hostile: ## Attack real brokers, each attack for HOSTILETIME (10s), then with the race detector in them
+	LEVERET_HOSTILE=$(HOSTILETIME) go test -count 1 -timeout 30m ./tests/hostile/
+	LEVERET_HOSTILE_RACE=1 go test -count 1 -timeout 30m ./tests/hostile/
 
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder for FUZZTIME (10s) each

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a test waits for anything that ought to happen soon.
-const patience = 12 * time.Second
+const patience = 20 * time.Second
 
 // What every test shares, fixed by TestMain.
 var (
