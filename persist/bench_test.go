@@ -2,7 +2,11 @@ package persist_test
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,4 +107,129 @@ func rawSyncs(b *testing.B, dir string, n int) float64 {
 		at = (at + int64(n)) % (60 << 20)
 	}
 	return float64(syncs) / time.Since(start).Seconds()
+}
+
+// reopenDir makes the test binary a process that opens a log, for
+// BenchmarkReopen, and says what that took.
+const (
+	reopenDir = "LEVERET_TEST_REOPEN_DIR"
+	fillCount = "LEVERET_TEST_FILL_COUNT" // How many messages to store instead.
+)
+
+func reopened(dir string) {
+	if n, err := strconv.Atoi(os.Getenv(fillCount)); err == nil {
+		l, err := persist.OpenLog(vfs.OS, dir, persist.LogOptions{Logger: quiet})
+		if err != nil {
+			panic(err)
+		}
+		start := time.Now()
+		fill(l, n, 1024)
+		fmt.Println(float64(n) / time.Since(start).Seconds())
+		return // Without closing it.
+	}
+	start := time.Now()
+	l, err := persist.OpenLog(vfs.OS, dir, persist.LogOptions{Logger: quiet})
+	if err != nil {
+		panic(err)
+	}
+	n := 0
+	err = l.Recover(func(core.QueueID) bool { return true }, func(r core.RecoveredLevel) error {
+		n += len(r.Entries)
+		return nil
+	})
+	if err != nil {
+		panic(err)
+	}
+	took := time.Since(start)
+	status, _ := os.ReadFile("/proc/self/status")
+	field := func(name string) (kb int) {
+		_, rest, _ := strings.Cut(string(status), name+":")
+		fmt.Sscan(rest, &kb)
+		return kb
+	}
+	fmt.Println(n, took.Seconds(), field("VmHWM"), field("VmRSS"))
+	if err := l.Close(); err != nil {
+		panic(err)
+	}
+}
+
+// BenchmarkReopen has a process fill a log and end without closing it, and
+// another one open it: the first time after that crash, then after a clean
+// stop. peak-MB and rss-MB are of the process that opens, which holds the index
+// and nothing else. Ten million messages only with -long: they take 11 GB of
+// disk.
+func BenchmarkReopen(b *testing.B) {
+	sizes := []int{1_000_000}
+	if *long {
+		sizes = append(sizes, 10_000_000)
+	}
+	for _, n := range sizes {
+		for _, how := range []string{"crash", "clean"} {
+			b.Run(fmt.Sprintf("messages=%d/%s", n, how), func(b *testing.B) {
+				var seconds, peak, rss, filled float64
+				for range b.N {
+					dir := filepath.Join(b.TempDir(), "log")
+					var got int
+					var s, p, r, f float64
+					child(b, dir, fmt.Sprint(n), &f)
+					if how == "clean" {
+						child(b, dir, "", &got, &s, &p, &r)
+					}
+					child(b, dir, "", &got, &s, &p, &r)
+					if got != n {
+						b.Fatalf("%d messages of %d", got, n)
+					}
+					seconds, peak, rss, filled = seconds+s, max(peak, p), max(rss, r), f
+					if err := os.RemoveAll(dir); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(seconds/float64(b.N), "s/open")
+				b.ReportMetric(peak/1024, "peak-MB")
+				b.ReportMetric(rss/1024, "rss-MB")
+				b.ReportMetric(filled, "filled/s")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+// child runs the test binary to fill or open the log in dir and reads what it
+// says.
+func child(b *testing.B, dir, fill string, into ...any) {
+	b.Helper()
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), reopenDir+"="+dir, fillCount+"="+fill)
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err == nil {
+		_, err = fmt.Sscan(string(out), into...)
+	}
+	if err != nil {
+		b.Fatalf("%s: %v", out, err)
+	}
+}
+
+// fill stores n messages in one queue.
+func fill(l *persist.Log, n, body int) {
+	q := l.OpenQueue(1)
+	slots := make(chan struct{}, 64)
+	m := persisttest.NewMessage(make([]byte, body))
+	origins := make([]core.Message, 50)
+	for i := 0; i < n; i += len(origins) {
+		slots <- struct{}{}
+		set := l.Begin()
+		for k := range origins {
+			q.Add(set, core.Seq(i+k), m, &origins[k])
+		}
+		set.Close(func(err error) {
+			if err != nil {
+				panic(err)
+			}
+			<-slots
+		})
+	}
+	for range cap(slots) {
+		slots <- struct{}{}
+	}
 }
