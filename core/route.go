@@ -9,6 +9,7 @@ type Route struct {
 	version uint64
 	epoch   uint64
 	queues  []Queue
+	cached  bool   // It is immutable and depends on the key alone.
 	memos   []memo // Exchanges that will remember the message; never of one in a cache.
 }
 
@@ -33,13 +34,24 @@ type routeCache struct {
 	evicted  uint32
 	bypassed uint32 // Lookups still to let pass by.
 	victim   uint32
+
+	// singles has the routes to one queue. Keys share them, so that a batch of
+	// many keys for one queue still goes there in one piece.
+	singles map[single]*Route
+}
+
+type single struct {
+	x *Exchange
+	q Queue
 }
 
 const (
 	routeKeyMax   = 43
 	routeWays     = 4
 	routeSlotsMin = 64
-	routeSlotsMax = 1 << 17
+	routeSlotsMax = 1 << 18
+	// singlesMax bounds how many routes to one queue are kept to be shared.
+	singlesMax = 4096
 )
 
 // routeSlot is 64 bytes.
@@ -115,10 +127,10 @@ func (c *routeCache) find(p *Publisher, t *Target, key string, version uint64) (
 	return r, nil
 }
 
-// review grows the table if it evicts more than a quarter of what it is asked
+// review grows the table if it evicts more than a sixteenth of what it is asked
 // for, or lets it rest if it cannot grow.
 func (c *routeCache) review() {
-	if c.evicted > c.lookups/4 {
+	if c.evicted > c.lookups/16 {
 		if len(c.slots) < routeSlotsMax {
 			n := min(len(c.slots)*4, routeSlotsMax)
 			c.slots = make([]routeSlot, n)
@@ -140,9 +152,26 @@ func (p *Publisher) resolve(t *Target, key string, version uint64) (*Route, erro
 	keys := [1]string{key}
 	var found [8]Queue
 	queues := t.x.resolve(found[:0], keys[:], nil)
+	if len(queues) == 1 {
+		return p.routes.single(t, queues[0], version), nil
+	}
 	r := &Route{x: t.x, version: version, epoch: t.epoch}
 	if len(queues) != 0 {
 		r.queues = append(make([]Queue, 0, len(queues)), queues...)
 	}
 	return r, nil
+}
+
+// single returns the route to q alone.
+func (c *routeCache) single(t *Target, q Queue, version uint64) *Route {
+	key := single{t.x, q}
+	if r := c.singles[key]; r != nil && r.version == version && r.epoch == t.epoch {
+		return r
+	}
+	if c.singles == nil || len(c.singles) >= singlesMax {
+		c.singles = make(map[single]*Route)
+	}
+	r := &Route{x: t.x, version: version, epoch: t.epoch, queues: []Queue{q}}
+	c.singles[key] = r
+	return r
 }
