@@ -196,6 +196,41 @@ func BenchmarkRouting(b *testing.B) {
 			})
 		}
 	}
+	for _, c := range []struct {
+		exchange string
+		args     core.Table
+		queues   int
+	}{
+		{"x-random", nil, 100},
+		{"x-consistent-hash", nil, 100},
+		{"x-consistent-hash", core.Table{{Name: "hash-header", Value: "shard"}}, 10},
+		{"x-consistent-hash", core.Table{{Name: "hash-header", Value: "shard"}}, 1000},
+		{"x-modulus-hash", nil, 100},
+		{"x-recent-history", nil, 1},
+	} {
+		b.Run(fmt.Sprintf("%s/arguments=%d/queues=%d", c.exchange, len(c.args), c.queues), func(b *testing.B) {
+			x := newBench(b, batch, 128)
+			if err := x.s.DeclareExchange(core.ExchangeDeclare{Name: "x", Type: c.exchange, Arguments: c.args}); err != nil {
+				b.Fatal(err)
+			}
+			for i := range c.queues {
+				q := fmt.Sprintf("q%d", i)
+				x.queue(q)
+				x.bind("x", q, "1")
+				x.consume(q, true, 0)
+			}
+			keys := make([]string, batch)
+			for i := range keys {
+				keys[i] = fmt.Sprintf("key.%d", i)
+				x.ms[i].SetProperties(&core.Properties{Headers: core.Table{{Name: "shard", Value: int64(i)}}})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				x.publish("x", keys, 0)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch), "ns/msg")
+		})
+	}
 	b.Run("headers/bindings=100", func(b *testing.B) {
 		x := newBench(b, batch, 128)
 		for i := range 100 {

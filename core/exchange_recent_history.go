@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // recentHistoryType is fanout for those who come late: it remembers the last
@@ -79,6 +80,8 @@ type remembered struct {
 	next    *remembered
 }
 
+const rememberedBytes = int64(unsafe.Sizeof(remembered{}))
+
 // replay is a history as it was when to was bound: n messages from first on.
 type replay struct {
 	first *remembered
@@ -122,11 +125,11 @@ func (p *Publisher) routeAgain(m *Publication) {
 // know, missed is called.
 func (h *recentHistory) remember(m *Publication, binds uint64, missed func()) {
 	limit := h.x.vhost.broker.queueMemory
-	if m.sharedBytes() > limit || skipsHistory(&m.Message) {
+	if rememberedBytes+m.sharedBytes() > limit || skipsHistory(&m.Message) {
 		return
 	}
 	r := &remembered{message: share(&m.Message), ttlMS: m.TTLMS}
-	r.bytes = r.message.sharedBytes()
+	r.bytes = rememberedBytes + r.message.sharedBytes()
 	r.message.ExpiresMS = 0
 	if r.message.Form != FormNeutral {
 		r.message.props.Store(nil) // What was decoded on the way is more than the bytes.

@@ -253,6 +253,34 @@ func TestRandomSpreads(t *testing.T) {
 	}
 }
 
+// Binding a queue again and again under other keys hands it the history each
+// time, which must not fill memory.
+func TestRecentHistoryIsNotHandedWithoutMemory(t *testing.T) {
+	b := testBroker(t)
+	s := testSession(t, b, "guest")
+	p := s.NewPublisher(noCompleter{})
+	b.Memory().SetLimit(1 << 20)
+	exchange(t, s, "h", "x-recent-history", "x-recent-history-length", 1000)
+	declare(t, s, "q")
+	for range 100 {
+		publishBodies(t, p, "h", "k", strings.Repeat("x", 1000))
+	}
+	var err error
+	for i := 0; err == nil; i++ {
+		if i == 100 {
+			t.Fatalf("%d binds, %d bytes, none refused", i, b.Memory().Live())
+		}
+		err = s.Bind(toQueue("h", strconv.Itoa(i), "q"))
+	}
+	refused(t, err, Unavailable, "the broker is out of memory and cannot hand on what exchange 'h' in vhost '/' remembers; try again later")
+	if live := b.Memory().Live(); live > 1<<20+1<<19 {
+		t.Errorf("%d bytes are live at a limit of 1 MiB", live)
+	}
+	bind(t, s, "h", "0", "q") // It is there already.
+	drain(t, s, "q")
+	bind(t, s, "h", "new", "q")
+}
+
 // What an exchange remembers is in the account, has bounds, and goes with it.
 func TestRecentHistoryIsAccounted(t *testing.T) {
 	b, err := New(Options{QueueMemory: 64 << 10})

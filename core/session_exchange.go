@@ -214,6 +214,9 @@ func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, e
 	if (found != nil) == add {
 		return source, nil
 	}
+	if add && source.history != nil && v.broker.memory.Refusing() {
+		return source, errorf(Unavailable, "the broker is out of memory and cannot hand on what %s remembers; try again later", v.exchangeText(b.Source))
+	}
 	c := Change{
 		Kind: DefBinding, Key: bindingKey(v.name, b, argsID), Was: AnyRevision,
 		Transient: !(source.durable && dest.durable),
