@@ -67,12 +67,12 @@ var queueArguments = []argumentRule{
 
 func never(any) bool               { return false }
 func anyValue(any, Table) string   { return "" }
-func unacceptable(v any) string    { return "{unacceptable_type," + typeName(v) + "}" }
+func unacceptable(v any) string    { return "{unacceptable_type," + TypeName(v) + "}" }
 func erlangString(s string) string { return strconv.Quote(s) }
 
 func checkInteger(v any, _ Table) string {
 	if _, ok := Integer(v); !ok {
-		return erlangString("expected integer, got " + typeName(v))
+		return erlangString("expected integer, got " + TypeName(v))
 	}
 	return ""
 }
@@ -246,7 +246,7 @@ func stringArgument(args Table, name, what string) (value string, ok bool, err e
 	}
 	s, ok := v.(string)
 	if !ok {
-		return "", false, errorf(Invalid, "invalid type '%s' for arg '%s' in %s", typeName(v), name, what)
+		return "", false, errorf(Invalid, "invalid type '%s' for arg '%s' in %s", TypeName(v), name, what)
 	}
 	return s, true, nil
 }
@@ -277,7 +277,7 @@ func sameArgument(name, what string, received, current Table) error {
 		if !has {
 			return "none"
 		}
-		return fmt.Sprintf("the value '%s' of type '%s'", erlangText(v), typeName(v))
+		return fmt.Sprintf("the value '%s' of type '%s'", erlangText(v), TypeName(v))
 	}
 	return errorf(Mismatch, "inequivalent arg '%s' for %s: received %s but current is %s", name, what, side(r, hasR), side(c, hasC))
 }
@@ -300,8 +300,9 @@ func sameQueueArguments(what string, received, current Table, receivedType, curr
 	return nil
 }
 
-// typeName is RabbitMQ's name of a value's type on the wire.
-func typeName(v any) string {
+// TypeName is RabbitMQ's name of the type of a Table's value, as error texts
+// have it.
+func TypeName(v any) string {
 	switch v.(type) {
 	case nil:
 		return "void"
@@ -350,7 +351,7 @@ func typeClass(v any) string {
 	case float32, float64:
 		return "float"
 	}
-	return typeName(v)
+	return TypeName(v)
 }
 
 // erlangText prints v as RabbitMQ does inside quotes: strings bare.
@@ -386,13 +387,13 @@ func erlangTerm(v any) string {
 	case Table:
 		var parts []string
 		for _, f := range v {
-			parts = append(parts, fmt.Sprintf("{%s,%s,%s}", erlangTerm(f.Name), typeName(f.Value), erlangTerm(f.Value)))
+			parts = append(parts, fmt.Sprintf("{%s,%s,%s}", erlangTerm(f.Name), TypeName(f.Value), erlangTerm(f.Value)))
 		}
 		return "[" + strings.Join(parts, ",") + "]"
 	case []any:
 		var parts []string
 		for _, e := range v {
-			parts = append(parts, fmt.Sprintf("{%s,%s}", typeName(e), erlangTerm(e)))
+			parts = append(parts, fmt.Sprintf("{%s,%s}", TypeName(e), erlangTerm(e)))
 		}
 		return "[" + strings.Join(parts, ",") + "]"
 	}

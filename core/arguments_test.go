@@ -26,7 +26,7 @@ func TestErlangTerms(t *testing.T) {
 		{table("k", int32(1)), "table", `[{<<"k">>,signedint,1}]`, `[{<<"k">>,signedint,1}]`},
 		{[]any{"x", true}, "array", `[{longstr,<<"x">>},{bool,true}]`, `[{longstr,<<"x">>},{bool,true}]`},
 	} {
-		if got := typeName(c.v); got != c.kind {
+		if got := TypeName(c.v); got != c.kind {
 			t.Errorf("%v is of type %s, want %s", c.v, got, c.kind)
 		}
 		if got := erlangTerm(c.v); got != c.in {

@@ -28,7 +28,7 @@ func (headersType) checkBinding(b *Binding, _ *destination) error {
 	}
 	s, ok := v.(string)
 	if !ok {
-		return errorf(Invalid, "Invalid x-match field type %s (value %s); expected longstr", typeName(v), erlangTerm(v))
+		return errorf(Invalid, "Invalid x-match field type %s (value %s); expected longstr", TypeName(v), erlangTerm(v))
 	}
 	switch s {
 	case "all", "any", "all-with-x", "any-with-x":

@@ -111,7 +111,7 @@ func (c *conn) consumerPriority(queue string, arguments core.Table) (int, error)
 	n, ok := core.Integer(v)
 	if !ok {
 		return 0, raise(wire.ReplyPreconditionFailed, 0, "invalid arg 'x-priority' for queue '%s' in vhost '%s': {unacceptable_type,%s}",
-			queue, c.client.vhost, typeName(v))
+			queue, c.client.vhost, core.TypeName(v))
 	}
 	return int(n), nil
 }

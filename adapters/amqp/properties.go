@@ -100,7 +100,7 @@ func (p *checkedProps) furtherKeys(props []byte, info wire.PropInfo) error {
 		list, ok := v.([]any)
 		if !ok && v != nil {
 			return raise(wire.ReplyPreconditionFailed, wire.IDBasicPublish,
-				`invalid message: {unacceptable_type_in_header,"%s",%s}`, name, typeName(v))
+				`invalid message: {unacceptable_type_in_header,"%s",%s}`, name, core.TypeName(v))
 		}
 		for _, k := range list {
 			if k, ok := k.(string); ok {
@@ -151,43 +151,4 @@ func parseExpiration(s string) (ms int64, bad string) {
 		return 0, "{value_too_large," + significant + "}"
 	}
 	return ms, ""
-}
-
-// typeName is what RabbitMQ calls the type of a table's value.
-func typeName(v any) string {
-	switch v.(type) {
-	case nil:
-		return "void"
-	case bool:
-		return "bool"
-	case int8:
-		return "byte"
-	case uint8:
-		return "unsignedbyte"
-	case int16:
-		return "short"
-	case uint16:
-		return "unsignedshort"
-	case int32:
-		return "signedint"
-	case uint32:
-		return "unsignedint"
-	case int64:
-		return "long"
-	case float32:
-		return "float"
-	case float64:
-		return "double"
-	case wire.Decimal, core.Decimal:
-		return "decimal"
-	case wire.Timestamp, core.Timestamp:
-		return "timestamp"
-	case wire.Table, core.Table:
-		return "table"
-	case string:
-		return "longstr"
-	case []byte:
-		return "binary"
-	}
-	return "array"
 }
