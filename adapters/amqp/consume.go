@@ -158,7 +158,11 @@ func (ch *channel) removeConsumer(k *consumer) {
 func (k *consumer) appendCancelLocked() {
 	c := k.ch.conn
 	if c.client.cancelNotify && !k.ch.mute && !c.underOut.closed {
+		at := len(c.out.B)
 		c.out.B = wire.AppendMethod(c.out.B, k.ch.id, &wire.BasicCancel{ConsumerTag: k.tag, NoWait: true})
+		// It is the end of something it asked for, and can ask for again as
+		// often as it likes without reading.
+		c.out.Asked(len(c.out.B) - at)
 	}
 }
 

@@ -1,6 +1,8 @@
 package hostile
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"leveret/adapters/amqp/wire"
@@ -89,4 +91,48 @@ func TestNeverReadsAnswers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUnreadReplies: a client that consumes from direct reply-to and does not
+// read, while another sends replies without end. They count as memory.
+func TestUnreadReplies(t *testing.T) {
+	attack(t, rules{growth: 96 * mib, flags: []string{"--memory-limit", "32MiB"}, alone: true}, func(a *arena) {
+		c := a.open(dialOptions{receiveBuffer: 4 << 10}, loginOptions{})
+		a.queue(c, "requests")
+		p := wire.AppendProperties(nil, &wire.Properties{Flags: wire.FlagReplyTo, ReplyTo: "amq.rabbitmq.reply-to"})
+		a.must(c.methods(1, &wire.BasicConsume{Queue: "amq.rabbitmq.reply-to", NoAck: true}))
+		a.must(c.write(wire.AppendPublish(nil, 1, "", "requests", false, p, nil, 131072)))
+		a.sync(c)
+
+		server := a.open(dialOptions{}, loginOptions{})
+		a.must(server.methods(1, &wire.BasicGet{Queue: "requests", NoAck: true}))
+		_, err := await[*wire.BasicGetOk](server, 1)
+		a.must(err)
+		f, err := server.frame()
+		a.must(err)
+		_, _, props, err := wire.ParseContentHeader(f.Payload)
+		a.must(err)
+		request, err := wire.ParseProperties(props)
+		a.must(err)
+		if sent, err := server.flood(a.ctx, repeat(message(1, "", request.ReplyTo, false, make([]byte, 1000)), 256<<10)); err != nil {
+			t.Errorf("after %d bytes: %v", sent, err)
+		}
+	})
+}
+
+// TestUnreadCancels: queues are deleted under a consumer again and again, and
+// it never reads that it was cancelled.
+func TestUnreadCancels(t *testing.T) {
+	tag := strings.Repeat("t", 255)
+	attack(t, rules{growth: unreadMax}, func(a *arena) {
+		each(3, func(i int) {
+			c := a.open(dialOptions{receiveBuffer: 4 << 10}, loginOptions{})
+			queue := fmt.Sprint("gone", i)
+			sent, err := c.flood(a.ctx, repeat(appendMethods(nil, 1, &wire.QueueDeclare{Queue: queue, NoWait: true},
+				&wire.BasicConsume{Queue: queue, ConsumerTag: tag, NoWait: true}, &wire.QueueDelete{Queue: queue, NoWait: true}), 256<<10))
+			if err != nil {
+				t.Errorf("after %d bytes: %v", sent, err)
+			}
+		})
+	})
 }
