@@ -100,7 +100,7 @@ func (p *checkedProps) furtherKeys(props []byte, info wire.PropInfo) error {
 		list, ok := v.([]any)
 		if !ok && v != nil {
 			return raise(wire.ReplyPreconditionFailed, wire.IDBasicPublish,
-				`invalid message: {unacceptable_type_in_header,"%s",%s}`, name, core.TypeName(v))
+				`invalid message: {unacceptable_type_in_header,"%s",%s}`, name, core.TypeName(valueFromWire(v)))
 		}
 		for _, k := range list {
 			if k, ok := k.(string); ok {
