@@ -74,7 +74,7 @@ func TestConsistentHashWeights(t *testing.T) {
 		bind(t, s, "ch", strconv.Itoa(w), q)
 		sum += w
 	}
-	const keys = 250_000
+	const keys = 100_000
 	got := map[string]int{}
 	for _, q := range placement(t, s, "ch", keys) {
 		got[q]++
