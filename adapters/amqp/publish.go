@@ -140,6 +140,9 @@ func (c *conn) accept(ch *channel, exchange, key string, props, body []byte, own
 		m.Number = ch.published
 		if w.refusing {
 			c.confirm(ch, m.Number, false)
+			if w.n == 0 {
+				ch.publisher.Discard()
+			}
 			return nil
 		}
 	}
