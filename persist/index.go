@@ -103,16 +103,18 @@ func (x *index) leaveLocked(number uint32) {
 }
 
 // putLocked says that seq lies at p. It replaces an older place: what a moved
-// record was copied from may be gone.
-func (x *index) putLocked(q *queueLog, seq uint64, p place) {
+// record was copied from may be gone. It returns where seq stands and what was
+// there before, nil for a queue that is gone.
+func (x *index) putLocked(q *queueLog, seq uint64, p place) (c *chunk, i int, old place) {
 	if q.dropped {
-		return
+		return nil, 0, place{}
 	}
 	l := x.levelLocked(q, seq)
 	n := len(l.chunks)
-	c := l.chunkFor(seq, &x.mu.pool)
+	c = l.chunkFor(seq, &x.mu.pool)
 	x.mu.chunks += int64(len(l.chunks) - n)
-	old := c.set(int(seq-c.base), p)
+	i = int(seq - c.base)
+	old = c.set(i, p)
 	x.segmentLocked(p.segment).live++
 	if old.offset != 0 {
 		x.leaveLocked(old.segment)
@@ -122,6 +124,7 @@ func (x *index) putLocked(q *queueLog, seq uint64, p place) {
 	if seq >= l.next {
 		l.next = seq + 1
 	}
+	return c, i, old
 }
 
 // settleLocked removes the places of the n numbers from seq on, in one level.

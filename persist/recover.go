@@ -215,14 +215,16 @@ func (r *recovery) sidecar(s *scannedFile) (bool, error) {
 // put says that seq lies at p.
 func (r *recovery) put(q *queueLog, seq uint64, p place, body uint32, expiresMS int64) {
 	x := &r.log.index
-	l := x.levelLocked(q, seq)
-	if r.live.has(uint32(q.id), seq) && l.get(seq).offset == 0 {
+	c, i, old := x.putLocked(q, seq, p)
+	if c == nil {
+		return
+	}
+	if old.offset == 0 && r.live.has(uint32(q.id), seq) {
 		r.found++
 	}
-	x.putLocked(q, seq, p)
-	i, _ := l.chunkOf(seq)
-	l.chunks[i].setSize(int(seq-l.chunks[i].base), body)
+	c.setSize(i, body)
 	if expiresMS != 0 {
+		l := x.levelLocked(q, seq)
 		if l.expires == nil {
 			l.expires = make(map[uint64]int64)
 		}
