@@ -174,7 +174,7 @@ func (v *VHost) applyBinding(c *Change) {
 
 	case c.Value == nil && b != nil:
 		source.table.remove(b, dest.bindings.remove(b))
-		delete(source.sourceOf, b)
+		source.sourceOf = deleteFrom(source.sourceOf, b, &source.sourceMost)
 		if dest.exchange != nil {
 			v.leadsToLocked(source, dest.name, -1)
 			source.countNext(dest.exchange, -1)

@@ -96,9 +96,10 @@ type Exchange struct {
 	publishedOut atomic.Uint64 // Messages it handed to queues, counting each queue.
 
 	// Guarded by the vhost's tables lock.
-	sourceOf  map[*binding]struct{}
-	next      map[*Exchange]int // Exchanges bound to it, and by how many bindings.
-	everBound bool              // It has been the source of a binding.
+	sourceOf   map[*binding]struct{}
+	sourceMost int               // Of sourceOf; see deleteFrom.
+	next       map[*Exchange]int // Exchanges bound to it, and by how many bindings.
+	everBound  bool              // It has been the source of a binding.
 }
 
 var destinationIDs atomic.Uint64

@@ -15,6 +15,7 @@ type MemoryDefinitions struct {
 	mu struct {
 		sync.Mutex
 		stored   map[string]memoryDefinition
+		most     int // Of stored; see deleteFrom.
 		revision uint64
 		queueID  QueueID
 		watch    func([]Change)
@@ -70,7 +71,7 @@ func (d *MemoryDefinitions) Commit(changes []Change) error {
 		c := &changes[i]
 		key := appendDefinitionKey(buf[:0], c.Kind, c.Key)
 		if c.Value == nil {
-			delete(d.mu.stored, string(key))
+			d.mu.stored = deleteFrom(d.mu.stored, string(key), &d.mu.most)
 			continue
 		}
 		d.mu.revision++

@@ -119,10 +119,11 @@ func TestDeclareAndDelete(t *testing.T) {
 	})
 }
 
-// TestDeclareFlood declares exclusive queues without end and binds them. What
-// that costs is bounded by how many there are, and goes with the connection.
+// TestDeclareFlood declares exclusive queues without end and binds them. That
+// costs what they are, as in RabbitMQ, and goes with the connection.
 func TestDeclareFlood(t *testing.T) {
-	attack(t, rules{growth: 512 * mib, left: 64 * mib}, func(a *arena) {
+	seconds := int64(lasts/time.Second) + 1
+	attack(t, rules{growth: seconds * 384 * mib, left: 16 * mib}, func(a *arena) {
 		var declared atomic.Int64
 		each(2, func(i int) {
 			c := a.open(dialOptions{}, loginOptions{})
