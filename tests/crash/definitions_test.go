@@ -152,7 +152,8 @@ func isConnectionError(err error) bool {
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.As(err, &ne):
 		return true
 	case errors.As(err, &ae):
-		return ae.Code == amqp.FrameError || ae.Code == amqp.ChannelError || ae.Code == amqp.ConnectionForced
+		// The last two are how the library calls an end during the handshake.
+		return ae.Code == amqp.FrameError || ae.Code == amqp.ChannelError || ae.Code == amqp.ConnectionForced || ae == amqp.ErrVhost || ae == amqp.ErrCredentials
 	}
 	return false
 }

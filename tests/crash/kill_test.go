@@ -53,7 +53,7 @@ func TestKill(t *testing.T) {
 	}
 	b := k.start()
 	k.verify(b, func(string) bool { return true })
-	t.Logf("%d kills in %.0f s, %d messages seen after them, the last is number %d", k.number, time.Since(k.began).Seconds(), k.kept, k.ledger.lastID())
+	t.Logf("%d kills in %.0f s, %d messages seen after them, the last is number %d, %d that were delivered at the moment of a kill came without flag", k.number, time.Since(k.began).Seconds(), k.kept, k.ledger.lastID(), k.ledger.unflagged())
 }
 
 // round starts a broker, looks at what it has, loads it, and kills it.
@@ -220,9 +220,12 @@ func (k *killer) readAll(ch *amqp.Channel, q string, n int, drain bool) (map[uin
 		if err := ch.Ack(last, true); err != nil {
 			return seen, err
 		}
-		if err := s.seal(ctx); err != nil {
-			return seen, err
-		}
+	}
+	if err := s.seal(ctx); err != nil {
+		return seen, err
+	}
+	k.ledger.seen(q, ids...)
+	if drain {
 		k.ledger.settled(q, ids...)
 	}
 	return seen, nil

@@ -31,7 +31,7 @@ type copyOf struct {
 	purged    sure // The same with purges and deletes.
 	transient bool
 	wholly    bool   // Of a publish or transaction that is stored whole or not at all.
-	delivered bool   // To a client that saw it.
+	seen      sure   // Delivered; yes: and a later publish by its receiver was confirmed.
 	unit      uint64 // The publish or transaction it belongs to.
 	round     int    // When it was published.
 	acks      []ack  // For reports.
@@ -51,6 +51,9 @@ type ledger struct {
 		queues map[string]map[uint64]*copyOf
 		last   uint64
 		round  int
+		// unflagged are messages that came a second time without the redelivered
+		// flag, where the first time was at the very moment of a kill.
+		unflagged int
 	}
 }
 
@@ -119,6 +122,11 @@ func (l *ledger) settled(q string, ids ...uint64) {
 	l.each(ids, func(_ string, c *copyOf) { c.settled = yes }, q)
 }
 
+// seen notes that what the broker knows about deliveries is safe.
+func (l *ledger) seen(q string, ids ...uint64) {
+	l.each(ids, func(_ string, c *copyOf) { c.seen = yes }, q)
+}
+
 // delivered notes and checks a delivery.
 func (l *ledger) delivered(q string, d *amqp.Delivery, underLoad bool) (uint64, error) {
 	id, err := checkMessage(d)
@@ -131,7 +139,7 @@ func (l *ledger) delivered(q string, d *amqp.Delivery, underLoad bool) (uint64, 
 	switch {
 	case c == nil:
 		return 0, fmt.Errorf("message %d from %s was never sent there", id, q)
-	case c.delivered && !d.Redelivered:
+	case c.seen == yes && !d.Redelivered:
 		return 0, fmt.Errorf("%s comes from %s a second time without the redelivered flag", c, q)
 	case c.transient && c.round != l.mu.round:
 		return 0, fmt.Errorf("transient %s has survived in %s", c, q)
@@ -140,36 +148,40 @@ func (l *ledger) delivered(q string, d *amqp.Delivery, underLoad bool) (uint64, 
 	case c.purged == yes && !underLoad: // It may have been on its way already.
 		return 0, fmt.Errorf("%s was purged and is back in %s", c, q)
 	}
-	c.delivered = true
+	if c.seen != no && !d.Redelivered {
+		l.mu.unflagged++
+	}
+	c.seen = max(c.seen, maybe)
 	return id, nil
 }
 
 func (c *copyOf) String() string {
-	return fmt.Sprintf("message %d (unit %d, round %d, stored %d, settled %d %v, purged %d, delivered %v)", c.id, c.unit, c.round, c.stored, c.settled, c.acks, c.purged, c.delivered)
+	return fmt.Sprintf("message %d (unit %d, round %d, stored %d, settled %d %v, purged %d, seen %d)", c.id, c.unit, c.round, c.stored, c.settled, c.acks, c.purged, c.seen)
 }
 
-// purging notes that a purge of q is about to be sent; the result is called when
-// a later publish is confirmed.
-func (l *ledger) purging(q string) (purged func()) {
+// purging notes that a purge or delete of q is about to be sent. The result is
+// called when it has been answered and a later publish is confirmed. If exact is
+// set nobody but the broker holds messages of q: those that were there are gone.
+func (l *ledger) purging(q string) (purged func(exact bool)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var sure []*copyOf
+	var there []*copyOf
 	for _, c := range l.mu.queues[q] {
 		c.purged = max(c.purged, maybe)
-		if c.stored == yes && !c.delivered {
-			sure = append(sure, c)
+		if c.stored == yes && c.seen == no {
+			there = append(there, c)
 		}
 	}
-	return func() {
+	return func(exact bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for _, c := range l.mu.queues[q] {
-			if c.purged == no { // Published meanwhile.
-				c.purged = maybe
-			}
+			c.purged = max(c.purged, maybe) // Published meanwhile.
 		}
-		for _, c := range sure {
-			c.purged = yes
+		if exact {
+			for _, c := range there {
+				c.purged = yes
+			}
 		}
 	}
 }
@@ -183,6 +195,12 @@ func (l *ledger) deleted(q string, before uint64) {
 			c.purged = yes
 		}
 	}
+}
+
+func (l *ledger) unflagged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.unflagged
 }
 
 func (l *ledger) lastID() uint64 {

@@ -237,7 +237,7 @@ func consumer(queue string, prefetch, acks, requeues int) actor {
 			id  uint64
 		}
 		var out []held
-		var unsealed []uint64
+		var unsealed, unsure []uint64 // Acked and received since the last seal.
 		order := inOrder{}
 		atOnce := max(1, min(prefetch/2, 40))
 		for d := range in {
@@ -251,6 +251,7 @@ func consumer(queue string, prefetch, acks, requeues int) actor {
 				}
 			}
 			out = append(out, held{d.DeliveryTag, id})
+			unsure = append(unsure, id)
 			if len(out) < atOnce {
 				continue
 			}
@@ -289,7 +290,8 @@ func consumer(queue string, prefetch, acks, requeues int) actor {
 					return err
 				}
 				r.ledger.settled(queue, unsealed...)
-				unsealed = unsealed[:0]
+				r.ledger.seen(queue, unsure...)
+				unsealed, unsure = unsealed[:0], unsure[:0]
 			}
 		}
 		return amqp.ErrClosed
@@ -350,6 +352,7 @@ func getter(queues ...string) actor {
 				if err = d.Ack(false); err == nil && random.IntN(4) == 0 {
 					if err = s.seal(r.ctx); err == nil {
 						r.ledger.settled(q, id)
+						r.ledger.seen(q, id)
 					}
 				}
 			}
@@ -466,7 +469,8 @@ func churn(queue string) actor {
 			if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
 				return err
 			}
-			r.ledger.deleted(queue, before)
+			done(false)
+		r.ledger.deleted(queue, before)
 			if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
 				return err
 			}
