@@ -104,6 +104,7 @@ func withHeaders(t []byte) []byte {
 // TestNestedTables: tables in tables, a hundred, a thousand and ten thousand
 // deep, in arguments, in headers, and through an exchange that looks at them.
 func TestNestedTables(t *testing.T) {
+	tables := [][]byte{nested(100), nested(1000), nested(10_000), nested(17_000)}
 	attack(t, rules{growth: 48 * mib}, func(a *arena) {
 		admin := a.open(dialOptions{}, loginOptions{})
 		a.queue(admin, "deep")
@@ -112,7 +113,7 @@ func TestNestedTables(t *testing.T) {
 		a.sync(admin)
 		each(4, func(i int) {
 			for n := i; a.ctx.Err() == nil; n++ {
-				table := nested([]int{100, 1000, 10_000, 17_000}[n%4])
+				table := tables[n%4]
 				c, err := open(a.addr, dialOptions{}, loginOptions{})
 				if err != nil {
 					t.Errorf("log in: %v", err)
