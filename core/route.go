@@ -9,7 +9,6 @@ type Route struct {
 	version uint64
 	epoch   uint64
 	queues  []Queue
-	cached  bool   // It is immutable and depends on the key alone.
 	memos   []memo // Exchanges that will remember the message; never of one in a cache.
 }
 
