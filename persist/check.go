@@ -33,7 +33,9 @@ func Check(fsys vfs.FS, dir string) (Report, error) {
 			}
 		}
 	}
-	l.index.check()
+	if err := l.index.verify(); err != nil {
+		r.damage(dir, 0, 0, err)
+	}
 	for _, q := range l.index.mu.queues {
 		for _, level := range q.levels {
 			l.report.Queues = append(l.report.Queues, reportLevel(q, level))

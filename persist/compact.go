@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"leveret/core"
 	"leveret/persist/segment"
@@ -22,6 +23,9 @@ const (
 	// live, or one in crowdedShare when the log is twice what lives in it.
 	sparseShare  = 4
 	crowdedShare = 2
+	// sparseFor is how long a segment of the usual size must have been as
+	// sparse as it is; a smaller one is drained sooner.
+	sparseFor = time.Second
 	// moveBytesMax bounds what is moved in one group, beside what is published.
 	moveBytesMax = 1 << 20
 )
@@ -94,8 +98,8 @@ func (j *janitor) compact() error {
 	l := j.log
 	for {
 		if j.sparse == nil {
-			s := j.choose()
-			if s == nil {
+			s, later := j.choose()
+			if j.later = later; s == nil {
 				return nil
 			}
 			c, err := l.survivors(s)
@@ -125,30 +129,43 @@ func (j *janitor) compact() error {
 	}
 }
 
-// choose returns the emptiest segment that is worth copying, or nil.
-func (j *janitor) choose() *segmentFile {
+// choose returns the emptiest segment that is worth copying, or nil. One that
+// consumers are draining will be empty soon, and is left alone; later is true if
+// there is one to be looked at again.
+func (j *janitor) choose() (s *segmentFile, later bool) {
+	hurry := j.spaceError() != nil
 	x := &j.log.index
-	x.mu.RLock()
-	defer x.mu.RUnlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	var size, live float64
-	var best *segmentFile
 	share := func(s *segmentFile) float64 { return float64(s.live) / float64(max(s.refs, 1)) }
 	for _, s := range x.mu.segments {
 		size += float64(s.size)
 		live += float64(s.size) * share(s)
-		if s.sealed && s.indexed && !s.unknown && !s.moving && s.live > 0 && (best == nil || share(s) < share(best)) {
+	}
+	sparse := 1.0 / sparseShare
+	if size > 2*live && size > 8*float64(j.log.o.SegmentBytes) {
+		sparse = 1.0 / crowdedShare
+	}
+	var best *segmentFile
+	for _, s := range x.mu.segments {
+		if !s.sealed || !s.indexed || s.unknown || s.moving || s.live == 0 || share(s) > sparse {
+			continue
+		}
+		if s.sparseLive == 0 || s.live < s.sparseLive-s.sparseLive/16 {
+			s.sparseSince, s.sparseLive = time.Now(), s.live
+		}
+		if !hurry && time.Since(s.sparseSince) < j.log.sparseFor() {
+			later = true
+		} else if best == nil || share(s) < share(best) {
 			best = s
 		}
 	}
-	switch {
-	case best == nil:
-		return nil
-	case share(best) <= 1.0/sparseShare:
-		return best
-	case share(best) <= 1.0/crowdedShare && size > 2*live && size > 8*float64(j.log.o.SegmentBytes):
-		return best
-	}
-	return nil
+	return best, later
+}
+
+func (l *Log) sparseFor() time.Duration {
+	return time.Duration(float64(sparseFor) * float64(l.o.SegmentBytes) / segmentBytesDefault)
 }
 
 // done keeps s from being chosen again.

@@ -251,6 +251,100 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestFullDiskToTheLastByte goes on consuming, and restarting, on a disk that
+// never has a byte more than what is on it, until even the reserved segment is
+// full of acks. No settlement that a clean stop kept comes back, no message is
+// lost, and in the end publishing works again.
+func TestFullDiskToTheLastByte(t *testing.T) {
+	for seed := range uint64(6) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		disk := faultfs.New(faultfs.Options{SizeBytes: 300 << 10})
+		o := persist.LogOptions{SegmentBytes: 4 << 10}
+		body := func(s core.Seq) []byte { return bytes.Repeat([]byte{byte(s)}, 150+int(s%100)) }
+		l := openLog(t, disk, "/log", o)
+		states := make(chan error, 100)
+		l.OnState(func(err error) { states <- err })
+		q := l.OpenQueue(1)
+		live := make(map[core.Seq]bool)
+		for s := core.Seq(0); len(states) == 0; s++ {
+			set := l.Begin()
+			m := persisttest.NewMessage(body(s))
+			q.Add(set, s, m, m)
+			done := make(chan error, 1)
+			set.Close(func(err error) { done <- err })
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Fatal(err)
+				}
+				live[s] = true
+			case err := <-states: // This one waits.
+				states <- err
+				q.Settle([]core.Seq{s})
+			}
+		}
+		settled := make(map[core.Seq]bool) // Since the last clean stop.
+		var old []*persist.Log
+		for len(live) > 0 {
+			for range 30 {
+				for s := range live {
+					delete(live, s)
+					settled[s] = true
+					q.Settle([]core.Seq{s})
+					break
+				}
+				if rng.IntN(3) == 0 { // Many small groups.
+					wakeByMark(q)
+				}
+			}
+			if rng.IntN(2) == 0 {
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				clear(settled)
+			} else {
+				old = append(old, l)
+			}
+			disk = disk.KillAt(disk.Ops())
+			disk.SetSize(disk.Used())
+			l = openLog(t, disk, "/log", o)
+			if r := l.Opened(); !r.Sound() {
+				t.Fatalf("seed %d: %+v", seed, r)
+			}
+			got := persisttest.Recover(t, l, nil).Seqs(1, 0)
+			persisttest.CheckBodies(t, l, 1, body, got)
+			there := make(map[core.Seq]bool)
+			for _, s := range got {
+				there[s] = true
+				if !live[s] && !settled[s] {
+					t.Fatalf("seed %d: message %d came back after a clean stop", seed, s)
+				}
+			}
+			for s := range live {
+				if !there[s] {
+					t.Fatalf("seed %d: message %d is gone", seed, s)
+				}
+			}
+			q = l.OpenQueue(1)
+			for s := range settled {
+				if there[s] {
+					live[s] = true
+				}
+			}
+			clear(settled)
+		}
+		persisttest.Store(t, l, q, body, 1_000_000)
+		for _, l := range append(old, l) {
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// wakeByMark has the writer write what it has: a mark does not wait.
+func wakeByMark(q core.QueueLog) { q.Mark(0, 0) }
+
 // TestBitFlips damages a file at random. Opening succeeds, no message comes
 // back with another body, and what is gone is in the report or comes as an
 // error.

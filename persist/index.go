@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -280,13 +281,20 @@ func (x *index) markLocked(q *queueLog, upTo uint64) {
 
 // check panics if the index contradicts itself.
 func (x *index) check() {
-	if !invariant.Enabled {
-		return
+	if invariant.Enabled {
+		if err := x.verify(); err != nil {
+			panic("persist: " + err.Error())
+		}
 	}
+}
+
+// verify counts everything again.
+func (x *index) verify() error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	counts := make(map[uint32]int64)
 	var live, chunks, levels int64
+	var bad error
 	count := func(c *chunk) (n int32) {
 		for i := range c.len() {
 			if p := c.get(i); p.offset != 0 {
@@ -295,7 +303,7 @@ func (x *index) check() {
 			}
 		}
 		if n != c.live || n == 0 {
-			panic("persist: chunk counted wrong")
+			bad = errors.New("chunk counted wrong")
 		}
 		return n
 	}
@@ -305,30 +313,31 @@ func (x *index) check() {
 			end := uint64(0)
 			for _, c := range l.chunks {
 				if c.base < end || c.end() <= c.base || c.len() > chunkMax {
-					panic("persist: chunks overlap")
+					return errors.New("chunks overlap")
 				}
 				end = c.end()
 				chunks++
 				live += int64(count(c))
 			}
 			if n := len(l.chunks); n > 0 && l.next < l.chunks[n-1].base {
-				panic("persist: next number too low")
+				return errors.New("next number too low")
 			}
 		}
 	}
 	if live != x.mu.live || chunks != x.mu.chunks || levels != x.mu.levels {
-		panic("persist: index counted wrong")
+		return errors.New("index counted wrong")
 	}
 	for _, c := range x.mu.detached {
 		count(c)
 	}
 	for number, s := range x.mu.segments {
 		if s.live != counts[number] {
-			panic("persist: segment counted wrong")
+			return errors.New("segment counted wrong")
 		}
 		delete(counts, number)
 	}
 	if len(counts) != 0 {
-		panic("persist: places in segments that are gone")
+		return errors.New("places in segments that are gone")
 	}
+	return bad
 }

@@ -29,6 +29,7 @@ type janitor struct {
 	told       error   // What OnState was told last.
 	ailing     error   // Why housekeeping failed last time.
 	checkpoint bool    // One is due whatever else.
+	later      bool    // A segment is sparse, but perhaps not for long.
 
 	mu struct {
 		sync.Mutex
@@ -76,6 +77,8 @@ func (j *janitor) run(ctx context.Context) {
 		j.report()
 		if j.ailing != nil || j.spaceError() != nil {
 			retry.Reset(retryEvery)
+		} else if j.later {
+			retry.Reset(j.log.sparseFor())
 		}
 		select {
 		case <-ctx.Done():

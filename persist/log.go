@@ -89,7 +89,7 @@ var (
 	ErrPoisoned = errors.New("message log has failed")
 	// ErrNoSpace is what OnState reports while the next segment cannot be
 	// prepared, and what sets get that still wait for it at Close.
-	ErrNoSpace = errors.New("no disk space for messages")
+	ErrNoSpace = errors.New("no room for messages")
 	// ErrNotStored is what Read returns for a message that the log does not
 	// hold, or no longer.
 	ErrNotStored = errors.New("message is not in the log")

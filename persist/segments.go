@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"leveret/persist/segment"
 	"leveret/persist/vfs"
@@ -37,6 +38,10 @@ type segmentFile struct {
 	indexed  bool // Its sidecar is on disk.
 	moving   bool // Its survivors have been copied, or could not be.
 	readFile vfs.File
+	// When the segment was first seen as sparse as it is, and how many
+	// references it had then: one that is being drained is not copied.
+	sparseSince time.Time
+	sparseLive  int64
 }
 
 const (
