@@ -132,14 +132,12 @@ func TestFullDisk(t *testing.T) {
 	p.queue(ch, "q")
 	p.queue(ch, "owed")
 	p.fill(ch, "owed", 0, 1, 10)
+	p.must(b.Stop())
 
 	const refusedNumber, resumedNumber = 1 << 60, 1 << 50
 	for round := range 3 {
 		next := round << 32
-		if round > 0 {
-			b = p.start()
-			ch = p.channel(b)
-		}
+		b = p.start()
 		// Whoever has a delivery to ack is read on: it is told that its publishes
 		// are refused.
 		owing := p.channel(b)

@@ -159,16 +159,17 @@ func (c *copyOf) String() string {
 	return fmt.Sprintf("message %d (unit %d, round %d, stored %d, settled %d %v, purged %d, seen %d)", c.id, c.unit, c.round, c.stored, c.settled, c.acks, c.purged, c.seen)
 }
 
-// purging notes that a purge or delete of q is about to be sent. The result is
-// called when it has been answered and a later publish is confirmed. If exact is
-// set nobody but the broker holds messages of q: those that were there are gone.
-func (l *ledger) purging(q string) (purged func(exact bool)) {
+// purging notes that a purge of q is about to be sent, or a delete, which takes
+// what is unacked too. The result is called when it has been done: after a
+// delete-ok, or when a publish behind the purge is confirmed. If exact is set,
+// what was there is gone for sure.
+func (l *ledger) purging(q string, unacked bool) (done func(exact bool)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var there []*copyOf
 	for _, c := range l.mu.queues[q] {
 		c.purged = max(c.purged, maybe)
-		if c.stored == yes && c.seen == no {
+		if c.stored == yes && (c.seen == no || unacked) {
 			there = append(there, c)
 		}
 	}
@@ -186,27 +187,48 @@ func (l *ledger) purging(q string) (purged func(exact bool)) {
 	}
 }
 
-// deleted notes that q and all that was sent to it is gone for good.
-func (l *ledger) deleted(q string, before uint64) {
+func (l *ledger) lastID() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for id, c := range l.mu.queues[q] {
-		if id <= before {
-			c.purged = yes
+	return l.mu.last
+}
+
+// promised returns the messages, by queue, that are confirmed and that nobody has
+// begun to settle or purge.
+func (l *ledger) promised() map[string][]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[string][]uint64)
+	for q, book := range l.mu.queues {
+		for id, c := range book {
+			if c.stored == yes && c.settled == no && c.purged == no && !c.transient {
+				all[q] = append(all[q], id)
+			}
 		}
 	}
+	return all
+}
+
+// stillThere is that part of before that nobody has begun to settle or purge
+// since.
+func (l *ledger) stillThere(before map[string][]uint64) map[string][]uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make(map[string][]uint64)
+	for q, ids := range before {
+		for _, id := range ids {
+			if c := l.mu.queues[q][id]; c.settled == no && c.purged == no {
+				all[q] = append(all[q], id)
+			}
+		}
+	}
+	return all
 }
 
 func (l *ledger) unflagged() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.mu.unflagged
-}
-
-func (l *ledger) lastID() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.last
 }
 
 // restarted begins a round. What was promised and is not in found, by queue,

@@ -74,6 +74,8 @@ type round struct {
 	defs  *definitions
 	http  string
 	ctx   context.Context // Ends just before the broker does.
+	// meanwhile, if not nil, is called when the time is up and the load goes on.
+	meanwhile func()
 }
 
 // actor works on a connection until that breaks. An error before r.ctx has
@@ -450,27 +452,23 @@ func churn(queue string) actor {
 				}
 			}
 			if random.IntN(4) > 0 {
-				done := r.ledger.purging(queue)
-				if queue != churnQueues[1] {
-					done = func() {} // Who knows what is on its way to the consumer.
-				}
+				done := r.ledger.purging(queue, false)
 				if _, err := ch.QueuePurge(queue, false); err != nil {
 					return err
 				}
 				if err := s.seal(r.ctx); err != nil {
 					return err
 				}
-				done()
+				// Who knows what is on its way to a consumer.
+				done(queue != churnQueues[0])
 				continue
 			}
 			// The consumer goes with the queue; it comes back in the next round.
-			r.ledger.purging(queue)
-			before := r.ledger.lastID()
+			done := r.ledger.purging(queue, true)
 			if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
 				return err
 			}
-			done(false)
-		r.ledger.deleted(queue, before)
+			done(true)
 			if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
 				return err
 			}
@@ -552,6 +550,9 @@ func (r *round) loadFor(d time.Duration, connect func() (*amqp.Connection, error
 		case <-timer.C:
 			running = false
 		}
+	}
+	if r.meanwhile != nil {
+		r.meanwhile()
 	}
 	cancel()
 	stop()
