@@ -3,6 +3,7 @@ package persist
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -64,4 +65,21 @@ func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 		return nil, errors.Join(err, s.Definitions.Close())
 	}
 	return s, nil
+}
+
+// Backup makes a copy of the running store in the directory dst, which must not
+// exist or be empty: definitions first, so that no message of a queue is
+// missing that they know. A broker starts from it.
+func (s *Store) Backup(dst string) error {
+	names, err := s.Log.fs.ReadDir(dst)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("backup: %s is not empty", dst)
+	}
+	if err := s.Definitions.Snapshot(dst); err != nil {
+		return err
+	}
+	return s.Log.Backup(filepath.Join(dst, logDir))
 }

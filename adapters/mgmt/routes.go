@@ -131,6 +131,7 @@ func (s *Server) resources() []resource {
 		{"/health/checks/certificate-expiration/{within}/{unit}", management, methods{get: (*call).checkCertificates}},
 		{"/health/checks/is-in-service", noLogin, methods{get: (*call).healthy}},
 		{"/health/checks/ready-to-serve-clients", noLogin, methods{get: (*call).checkReady}},
+		{"/backup", administrator, methods{post: (*call).postBackup}},
 		{"/rebalance/queues", administrator, methods{post: (*call).nothingToDo}},
 	}
 }

@@ -27,6 +27,9 @@ type Options struct {
 	Version string       // Our own, for people.
 	// Listeners are the ports that are open, of every protocol.
 	Listeners []Listener
+	// Backup copies the broker's data directory to dir, which is absolute. Nil
+	// if there is none.
+	Backup func(dir string) error
 }
 
 // Listener is an open port.

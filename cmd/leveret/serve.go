@@ -76,6 +76,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Logger:    log,
 		Version:   version,
 		Listeners: listeners.described(),
+		Backup:    stored.backup(),
 	})
 
 	// The broker's clock and the sampler outlive the adapters: what clients do

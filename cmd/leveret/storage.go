@@ -43,6 +43,14 @@ func (s *storage) close() error {
 	return errors.Join(s.store.Log.Close(), s.store.Definitions.Close())
 }
 
+// backup returns what copies the data directory, nil if there is none.
+func (s *storage) backup() func(dir string) error {
+	if s.store == nil {
+		return nil
+	}
+	return s.store.Backup
+}
+
 // explainOpen says what to do about a data directory that cannot be opened.
 func explainOpen(dir string, err error) error {
 	var locked *vfs.LockedError

@@ -6,6 +6,9 @@
 //	                                          |
 //	                                          +-> printer -> table | csv | json | boxes
 //
+// Only `store check` and `store dump` talk to nobody: they read the data
+// directory of a broker that does not run.
+//
 // A verb is a struct in the file of the objects it is about; grammar.go lists
 // them all. A verb's errors carry the exit code. The package starts no
 // goroutine and keeps nothing.

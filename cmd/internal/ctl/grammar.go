@@ -62,6 +62,8 @@ type grammar struct {
 	ExportDefinitions exportDefinitions `cmd:"" name:"export_definitions" group:"definitions" help:"Write all that is declared to a file, or - for standard output."`
 	ImportDefinitions importDefinitions `cmd:"" name:"import_definitions" group:"definitions" help:"Add what a file, or standard input, declares."`
 
+	Store store `cmd:"" name:"store" group:"store" help:"Look at the data directory of a stopped broker (check, dump) or copy that of a running one (backup)."`
+
 	Ping           ping           `cmd:"" name:"ping" group:"node" help:"Check that the broker answers."`
 	AwaitStartup   awaitStartup   `cmd:"" name:"await_startup" group:"node" help:"Wait until the broker answers."`
 	Status         status         `cmd:"" name:"status" group:"node" help:"Show the broker's version, memory, totals and listeners."`
@@ -77,5 +79,6 @@ var groups = []kong.Group{
 	{Key: "objects", Title: "Queues, exchanges, bindings, consumers"},
 	{Key: "clients", Title: "Connections and channels"},
 	{Key: "definitions", Title: "Definitions"},
+	{Key: "store", Title: "Data directories"},
 	{Key: "node", Title: "The broker"},
 }
