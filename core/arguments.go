@@ -32,6 +32,39 @@ type argumentRule struct {
 	served func(v any) bool
 }
 
+// argumentsMax is how many values the arguments of a queue, an exchange, a
+// binding or a consumer may hold, nested ones counted. They are kept for as long
+// as what was declared, and a value takes far more memory than the byte that it
+// may take on the wire.
+const argumentsMax = 1024
+
+// boundedArguments refuses arguments of more than argumentsMax values.
+func boundedArguments(what string, args Table) error {
+	if left := countValues(args, argumentsMax); left < 0 {
+		return errorf(Invalid, "the arguments of %s hold more than %d values", what, argumentsMax)
+	}
+	return nil
+}
+
+// countValues takes the values of v from left, and stops below zero.
+func countValues(v any, left int) int {
+	switch v := v.(type) {
+	case Table:
+		for i := range v {
+			if left = countValues(v[i].Value, left-1); left < 0 {
+				break
+			}
+		}
+	case []any:
+		for i := range v {
+			if left = countValues(v[i], left-1); left < 0 {
+				break
+			}
+		}
+	}
+	return left
+}
+
 // queueArguments are checked in this order, which is RabbitMQ's.
 var queueArguments = []argumentRule{
 	{argExpires, true, checkExpires, nil},

@@ -1,6 +1,10 @@
 package core
 
-import "testing"
+import (
+	"errors"
+	"strconv"
+	"testing"
+)
 
 func TestErlangTerms(t *testing.T) {
 	for _, c := range []struct {
@@ -77,6 +81,27 @@ func TestEveryQueueArgumentIsChecked(t *testing.T) {
 			must(t, err)
 		case !ok || e.Kind != Invalid:
 			t.Errorf("a table as %s: %v", r.name, err)
+		}
+	}
+}
+
+func TestArgumentsAreBounded(t *testing.T) {
+	var many Table
+	for i := range argumentsMax {
+		many = append(many, Field{Name: strconv.Itoa(i), Value: int64(i)})
+	}
+	if err := boundedArguments("it", many); err != nil {
+		t.Errorf("as many as may be: %v", err)
+	}
+	for _, args := range []Table{
+		many.With("more", true),
+		{{Name: "array", Value: make([]any, argumentsMax)}},
+		{{Name: "nested", Value: []any{many}}},
+	} {
+		err := boundedArguments("it", args)
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != Invalid || e.Why != "the arguments of it hold more than 1024 values" {
+			t.Errorf("too many: %v", err)
 		}
 	}
 }

@@ -82,6 +82,9 @@ func (s *Session) Consume(o ConsumeOptions) (*Consumer, error) {
 }
 
 func (s *Session) consumeFrom(q Queue, o ConsumeOptions) (*Consumer, error) {
+	if err := boundedArguments("a consumer of "+s.vhost.queueText(o.Queue), o.Arguments); err != nil {
+		return nil, err
+	}
 	c := &Consumer{opts: o, session: s}
 	c.Holder = Holder{queue: q, consumer: c}
 	c.waiter.c = c

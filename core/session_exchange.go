@@ -31,6 +31,9 @@ func (s *Session) DeclareExchange(d ExchangeDeclare) error {
 	if err := s.permitExchange(auth.Configure, name); err != nil {
 		return err
 	}
+	if err := boundedArguments(v.exchangeText(name), d.Arguments); err != nil {
+		return err
+	}
 	if x := v.exchange(name); x != nil {
 		return x.sameAs(&d)
 	}
@@ -203,6 +206,9 @@ func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, e
 		return source, err
 	}
 	if add {
+		if err := boundedArguments("a binding of "+v.exchangeText(b.Source), b.Arguments); err != nil {
+			return source, err
+		}
 		if err := source.kind.checkBinding(b, dest); err != nil {
 			return source, err
 		}

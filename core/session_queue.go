@@ -53,6 +53,9 @@ func (s *Session) DeclareQueue(d QueueDeclare) (QueueDeclared, error) {
 	if err := s.permitQueue(auth.Configure, name); err != nil {
 		return QueueDeclared{}, err
 	}
+	if err := boundedArguments(v.queueText(name), d.Arguments); err != nil {
+		return QueueDeclared{}, err
+	}
 	d.Name = name
 	if q := v.declared(name); q != nil {
 		return s.redeclared(q, &d, byDefault)
