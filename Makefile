@@ -65,6 +65,12 @@ test-invariants: ## The core's tests with its self-checks on
 test-clients: prepare ## Only the client programs, without the race detector
 	go test -count 1 -timeout 10m -tags clients ./tests/clients/
 
+.PHONY: crash
+crash: ## Kill brokers for CRASHTIME (10m) and cut the power at every point
+	LEVERET_CRASH=$(CRASHTIME) go test -count 1 -v -timeout 0 ./tests/crash/
+	go test -count 1 -timeout 0 ./persist/ -long
+	go test -count 10 -timeout 0 -run 'Kill|PowerCut' ./persist/meta/
+
 .PHONY: bench
 bench: ## Run every benchmark for BENCHTIME (1s)
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
