@@ -7,6 +7,7 @@ MAKEFLAGS   += --no-print-directory
 FUZZTIME    ?= 10s
 BENCHTIME   ?= 1s
 HOSTILETIME ?= 10s
+CRASHTIME   ?= 10m
 
 .PHONY: list
 list: ## Explain the targets
