@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"leveret/adapters/amqp/wire"
-	"leveret/core/invariant"
 	"leveret/core"
+	"leveret/core/invariant"
 )
 
 // heap is the live heap in bytes.
