@@ -123,7 +123,7 @@ func reopened(dir string) {
 			panic(err)
 		}
 		start := time.Now()
-		fill(l, n, 1024)
+		fill(l, 1, n, 1024)
 		fmt.Println(float64(n) / time.Since(start).Seconds())
 		return // Without closing it.
 	}
@@ -210,9 +210,9 @@ func child(b *testing.B, dir, fill string, into ...any) {
 	}
 }
 
-// fill stores n messages in one queue.
-func fill(l *persist.Log, n, body int) {
-	q := l.OpenQueue(1)
+// fill stores n messages in queue id, which is new.
+func fill(l *persist.Log, id core.QueueID, n, body int) {
+	q := l.OpenQueue(id)
 	slots := make(chan struct{}, 64)
 	m := persisttest.NewMessage(make([]byte, body))
 	origins := make([]core.Message, 50)
@@ -232,4 +232,94 @@ func fill(l *persist.Log, n, body int) {
 	for range cap(slots) {
 		slots <- struct{}{}
 	}
+}
+
+// BenchmarkPublish10 stores one message in ten queues at once.
+func BenchmarkPublish10(b *testing.B) {
+	l := openLog(b, vfs.OS, filepath.Join(b.TempDir(), "log"), persist.LogOptions{})
+	defer l.Close()
+	queues := make([]core.QueueLog, 10)
+	for i := range queues {
+		queues[i] = l.OpenQueue(core.QueueID(i))
+	}
+	m := persisttest.NewMessage(make([]byte, 1024))
+	origins := make([]core.Message, 10)
+	slots := make(chan struct{}, 80)
+	b.ReportAllocs()
+	s := core.Seq(0)
+	for b.Loop() {
+		slots <- struct{}{}
+		set := l.Begin()
+		for _, q := range queues {
+			for k := range origins {
+				q.Add(set, s+core.Seq(k), m, &origins[k])
+			}
+		}
+		set.Close(func(error) { <-slots })
+		if s += core.Seq(len(origins)); s%5000 == 0 {
+			for _, q := range queues {
+				q.Purge(0, s-1000, nil)
+			}
+		}
+	}
+	for range cap(slots) {
+		slots <- struct{}{}
+	}
+	b.ReportMetric(float64(b.N*len(origins))/b.Elapsed().Seconds(), "msgs/s")
+}
+
+// BenchmarkRead drains a queue whose messages are on disk, 512 at a time, and
+// settles them.
+func BenchmarkRead(b *testing.B) {
+	for _, body := range []int{128, 1024} {
+		b.Run(fmt.Sprintf("body=%d", body), func(b *testing.B) {
+			l := openLog(b, vfs.OS, filepath.Join(b.TempDir(), "log"), persist.LogOptions{})
+			defer l.Close()
+			const n = 400_000
+			b.SetBytes(int64(body))
+			b.ReportAllocs()
+			b.StopTimer()
+			seqs := make([]core.Seq, 512)
+			for at, id := b.N, core.QueueID(1); at > 0; at, id = at-n, id+1 {
+				fill(l, id, n, body)
+				q := l.OpenQueue(id)
+				b.StartTimer()
+				for s := 0; s < min(at, n); s += len(seqs) {
+					seqs := seqs[:min(len(seqs), n-s)]
+					for k := range seqs {
+						seqs[k] = core.Seq(s + k)
+					}
+					l.Read(id, seqs, func(_ int, m *core.Message, err error) {
+						if err != nil || len(m.Body) != body {
+							panic(err)
+						}
+					})
+					q.Settle(seqs)
+				}
+				b.StopTimer()
+				q.Drop()
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+		})
+	}
+}
+
+// BenchmarkPurge lets go of a million messages; ms/purge is the call, ms/durable
+// is until it is on disk. The rest of an op is filling the queue.
+func BenchmarkPurge(b *testing.B) {
+	l := openLog(b, vfs.OS, filepath.Join(b.TempDir(), "log"), persist.LogOptions{})
+	defer l.Close()
+	const n = 1_000_000
+	var call, durable time.Duration
+	for i := range b.N {
+		fill(l, core.QueueID(i), n, 16)
+		q := l.OpenQueue(core.QueueID(i))
+		start := time.Now()
+		q.Purge(0, n, nil)
+		call += time.Since(start)
+		persisttest.Store(b, l, q, func(core.Seq) []byte { return nil }, n)
+		durable += time.Since(start)
+	}
+	b.ReportMetric(call.Seconds()*1000/float64(b.N), "ms/purge")
+	b.ReportMetric(durable.Seconds()*1000/float64(b.N), "ms/durable")
 }
