@@ -59,6 +59,7 @@ func (c *conn) contentHeader(ch *channel, payload []byte) error {
 		return c.publishFailed(ch, c.tooLarge(size))
 	}
 	c.work.sawPublish = true
+	c.publishes.Store(true) // It may be held before its first publish is whole.
 	if err := c.charge(t, int64(len(props))); err != nil {
 		return err
 	}

@@ -277,3 +277,21 @@ func TestHeldConnectionIsResumedByDelivery(t *testing.T) {
 	expect[*wire.ConnectionUnblocked](r, 0)
 	expect[*wire.ConnectionUnblocked](other, 0)
 }
+
+// TestHeldInTheMidstOfItsFirstPublish: a connection that is held before its
+// first message is whole goes on too when memory is free.
+func TestHeldInTheMidstOfItsFirstPublish(t *testing.T) {
+	s := newTestServer(t, func(_ *Options, o *core.Options) { o.MemoryLimit = 1 << 20 })
+	memory := s.broker.Memory()
+	r := s.openRaw(t)
+	memory.Charge(1 << 20)
+	waitFor(t, memory.Held)
+	frames := wire.AppendPublish(nil, 1, "", "none", false, wire.AppendProperties(nil, &wire.Properties{}), make([]byte, 8000), 1024)
+	r.write(frames[:4000])
+	expect[*wire.ConnectionBlocked](r, 0)
+	r.write(frames[4000:])
+	memory.Charge(-1 << 20)
+	expect[*wire.ConnectionUnblocked](r, 0)
+	r.method(1, &wire.BasicQos{})
+	expect[*wire.BasicQosOk](r, 1)
+}
