@@ -16,6 +16,7 @@ import (
 // state of the ledger was kept, and starts a broker from each: what was
 // confirmed before the backup began, and not acked, is in it.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "--queue-memory", "64KiB")
 	b := p.start()
 	p.must(declareAll(p.channel(b)))

@@ -18,6 +18,7 @@ import (
 // what surrounds them. Each broker starts, says which files it found damaged,
 // delivers nothing that is not as it was sent, and nearly all of it.
 func TestFlippedBits(t *testing.T) {
+	t.Parallel()
 	const n, size = 2000, 900
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -39,6 +40,7 @@ func TestFlippedBits(t *testing.T) {
 
 	for _, pattern := range []string{"*.seg", "*.seg", "*.seg", "*.seg.idx", "ckpt.*"} {
 		t.Run(pattern, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, "--queue-memory", "64KiB")
 			if out, err := exec.Command("cp", "-a", whole.dir, p.dir).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -123,6 +125,7 @@ func (p *place) serveDamaged(n int, inMessages bool) {
 // TestDamagedDefinitions flips a bit in the definition of one queue: it and its
 // name are set aside, the rest is served.
 func TestDamagedDefinitions(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	b := p.start()
 	ch := p.channel(b)

@@ -124,6 +124,7 @@ func (f *flood) acked() (n int) {
 // TestFullDisk fills a small disk until publishers are held, kills the broker
 // there, starts the next one on the full disk, and empties it.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	const size = 20_000
 	p := newPlace(t)
 	p.smallDisk(300)

@@ -32,6 +32,7 @@ type killer struct {
 // TestKill kills a broker again and again in the middle of everything that
 // clients do, and looks each time at what the next one has.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("LEVERET_CRASH_SEED"); s != "" {
 		var err error
@@ -44,7 +45,7 @@ func TestKill(t *testing.T) {
 		place: newPlace(t, "--queue-memory", "64KiB"), ledger: newLedger(), defs: &definitions{known: map[string]bool{}},
 		random: rand.New(rand.NewPCG(seed, 0)), began: time.Now(),
 	}
-	until := max(lasts, 8*time.Second)
+	until := max(lasts, 6*time.Second)
 	for k.number < 3 || time.Since(k.began) < until {
 		k.round()
 		if t.Failed() {
@@ -65,6 +66,9 @@ func (k *killer) round() {
 		<-time.After(time.Duration(k.random.IntN(30)) * time.Millisecond)
 		b.Kill()
 	}
+	// A kill loses nothing whatever the policy: the system has what was written.
+	policy := []string{"always", "always", "always", "interval", "none"}[k.random.IntN(5)]
+	k.flags = []string{"--queue-memory", []string{"64KiB", "64KiB", "1MiB"}[k.random.IntN(3)], "--sync", policy}
 	b := k.start()
 	if k.number == 0 {
 		k.must(declareAll(k.channel(b)))

@@ -86,6 +86,7 @@ func (p *place) take(in <-chan amqp.Delivery, n int) []amqp.Delivery {
 // acked, in memory and on disk: flags are exact afterwards, nothing is lost,
 // nothing is back.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	const n = 3000
 	p := newPlace(t, "--queue-memory", "64KiB")
 	b := p.start()
@@ -184,6 +185,7 @@ func (p *place) refusedWith(words ...string) {
 }
 
 func TestSecondBroker(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	b := p.start()
 	ch := p.channel(b)
@@ -193,6 +195,7 @@ func TestSecondBroker(t *testing.T) {
 }
 
 func TestReadOnlyDirectory(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	p.must(os.MkdirAll(p.dir, 0o555))
 	p.must(os.Chmod(filepath.Dir(p.dir), 0o755))
@@ -205,6 +208,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 
 // TestReadOnlyStore tries to serve a store that cannot be written any more.
 func TestReadOnlyStore(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	b := p.start()
 	ch := p.channel(b)
@@ -246,6 +250,7 @@ func TestReadOnlyStore(t *testing.T) {
 }
 
 func TestFileInPlaceOfDirectory(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	p.must(os.WriteFile(p.dir, []byte("precious"), 0o600))
 	p.refusedWith("not a directory")
@@ -257,6 +262,7 @@ func TestFileInPlaceOfDirectory(t *testing.T) {
 // TestNewerFormat has a broker find a segment that a later one wrote. It must
 // not touch it.
 func TestNewerFormat(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t)
 	b := p.start()
 	ch := p.channel(b)
