@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,11 @@ func (k *killer) round() {
 	}
 	if err := b.CheckLog(); err != nil {
 		k.Error(err)
+	}
+	if k.random.IntN(4) == 0 {
+		if out, err := exec.Command(leveret, "ctl", "store", "check", k.dir).CombinedOutput(); err != nil {
+			k.Errorf("round %d: store check: %v\n%s", k.number, err, out)
+		}
 	}
 }
 
