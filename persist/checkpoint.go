@@ -41,10 +41,6 @@ func (j *janitor) writeCheckpoint(clean bool) (freed int, err error) {
 	if err := l.syncApplied(); err != nil {
 		return 0, err
 	}
-	// Sidecars and the names of new segments, before anything relies on them.
-	if err := l.fs.SyncDir(l.dir); err != nil {
-		return 0, fmt.Errorf("checkpoint: %w", err)
-	}
 	b := w.Finish(segment.CheckpointInfo{
 		Number: j.slots.number + 1, Group: at.group, Segment: at.segment, Offset: at.offset, Clean: clean,
 	})
@@ -64,10 +60,10 @@ func (j *janitor) writeCheckpoint(clean bool) (freed int, err error) {
 func (l *Log) syncApplied() error {
 	x := &l.index
 	x.mu.RLock()
-	s := x.mu.segments[x.mu.applied.segment]
+	s, synced := x.mu.segments[x.mu.applied.segment], x.mu.synced == x.mu.applied.group
 	x.mu.RUnlock()
-	if s == nil || s.file == nil {
-		return nil // Nothing was written since opening.
+	if synced || s == nil || s.file == nil {
+		return nil // If there is no file, it was sealed, and synced for that.
 	}
 	if err := s.file.Sync(); err != nil {
 		err = fmt.Errorf("sync %s: %w", s.name, err)

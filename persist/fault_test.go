@@ -266,6 +266,7 @@ func TestFullDiskToTheLastByte(t *testing.T) {
 		l.OnState(func(err error) { states <- err })
 		q := l.OpenQueue(1)
 		live := make(map[core.Seq]bool)
+		settled := make(map[core.Seq]bool) // Since the last clean stop.
 		for s := core.Seq(0); len(states) == 0; s++ {
 			set := l.Begin()
 			m := persisttest.NewMessage(body(s))
@@ -278,12 +279,12 @@ func TestFullDiskToTheLastByte(t *testing.T) {
 					t.Fatal(err)
 				}
 				live[s] = true
-			case err := <-states: // This one waits.
+			case err := <-states: // This one waits, most likely.
 				states <- err
+				settled[s] = true
 				q.Settle([]core.Seq{s})
 			}
 		}
-		settled := make(map[core.Seq]bool) // Since the last clean stop.
 		var old []*persist.Log
 		for len(live) > 0 {
 			for range 30 {

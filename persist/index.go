@@ -22,6 +22,7 @@ type index struct {
 		segments map[uint32]*segmentFile
 		last     *segmentFile // The one looked up last.
 		applied  position     // What is in it.
+		synced   uint64       // Groups up to it are on disk.
 		pool     chunkPool
 		readers  []*segmentFile // Those with a readFile, in the order of opening.
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"leveret/persist/segment"
+	"leveret/persist/vfs"
 )
 
 // janitor is the goroutine that does what publishers must not wait for:
@@ -22,7 +23,9 @@ type janitor struct {
 	wake chan struct{} // Holds one.
 
 	// Of the janitor's goroutine.
-	free       []string // Files to recycle.
+	free       []string   // Files to recycle.
+	limbo      []string   // The same, once their new names are on disk.
+	unsynced   []vfs.File // Sidecars that perhaps are not on disk.
 	slots      slots
 	sparse     *sparse // The segment being copied from.
 	rolled     uint32  // The active segment at the last checkpoint.
@@ -53,6 +56,8 @@ const (
 	preparedMax = 1 + reserved
 	// freeMax files are kept to be recycled.
 	freeMax = 4
+	// sidecarsMax may be lost with the power: the segments are read instead.
+	sidecarsMax = 16
 	// emptyMax segments may be empty before a checkpoint is made to free them.
 	emptyMax = 4
 	// retryEvery is how often what failed is tried again.
@@ -291,8 +296,12 @@ func (j *janitor) prepareOne(number uint32) (*segmentFile, error) {
 	}
 	temp := l.path(segmentName(number) + tempSuffix)
 	flags := os.O_RDWR | os.O_CREATE | os.O_TRUNC
-	recycled := len(j.free) > 0
-	if recycled {
+	if len(j.free) == 0 && len(j.limbo) > 0 {
+		if err := j.syncNames(); err != nil {
+			return nil, fmt.Errorf("prepare segment: %w", err)
+		}
+	}
+	if len(j.free) > 0 {
 		temp, flags = j.free[len(j.free)-1], os.O_RDWR
 		j.free = j.free[:len(j.free)-1]
 	}
@@ -316,11 +325,21 @@ func (j *janitor) prepareOne(number uint32) (*segmentFile, error) {
 		return fail(err)
 	}
 	temp = s.name
-	if err := l.fs.SyncDir(l.dir); err != nil {
+	if err := j.syncNames(); err != nil {
 		return fail(err)
 	}
 	s.file = f
 	return s, nil
+}
+
+// syncNames puts all names on disk. Nobody finds a file to be recycled under
+// its old name then.
+func (j *janitor) syncNames() error {
+	if err := j.log.fs.SyncDir(j.log.dir); err != nil {
+		return err
+	}
+	j.free, j.limbo = append(j.free, j.limbo...), nil
+	return nil
 }
 
 func newSalt() uint64 {
@@ -342,9 +361,11 @@ func (j *janitor) writeSidecars() error {
 	x.mu.RUnlock()
 	slices.SortFunc(todo, func(a, b *segmentFile) int { return int(int64(a.id.Number) - int64(b.id.Number)) })
 	for _, s := range todo {
-		if err := j.log.writeSidecar(s); err != nil {
+		f, err := j.log.writeSidecar(s)
+		if err != nil {
 			return err
 		}
+		j.unsynced = append(j.unsynced, f)
 		s.side = segment.SidecarWriter{}
 		x.mu.Lock()
 		s.indexed = true
@@ -355,24 +376,34 @@ func (j *janitor) writeSidecars() error {
 		}
 		x.mu.Unlock()
 	}
+	if len(j.unsynced) >= sidecarsMax {
+		return j.syncSidecars()
+	}
 	return nil
 }
 
-func (l *Log) writeSidecar(s *segmentFile) error {
+// syncSidecars puts sidecars on disk. One that is lost costs time when the log
+// is opened, nothing else; so many are synced at once.
+func (j *janitor) syncSidecars() (err error) {
+	for _, f := range j.unsynced {
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	j.unsynced = nil
+	return err
+}
+
+// writeSidecar writes the sidecar of s and returns its file, which is not synced.
+func (l *Log) writeSidecar(s *segmentFile) (vfs.File, error) {
 	b := s.side.Append(nil, segment.SidecarInfo{Identity: s.id, End: s.end, First: s.first, Last: s.last, Unknown: s.unknown})
 	name := l.path(sidecarName(s.id.Number))
 	f, err := l.fs.Create(name)
 	if err != nil {
-		return fmt.Errorf("sidecar: %w", err)
+		return nil, fmt.Errorf("sidecar: %w", err)
 	}
-	_, err = f.WriteAt(b, 0)
-	if err == nil {
-		err = f.Sync()
+	if _, err = f.WriteAt(b, 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("write sidecar %s: %w", name, err), f.Close(), l.fs.Remove(name))
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("write sidecar %s: %w", name, err), l.fs.Remove(name))
-	}
-	return nil
+	return f, nil
 }
 
 // remove lets go of segments that a durable checkpoint says nothing of, and
@@ -380,7 +411,6 @@ func (l *Log) writeSidecar(s *segmentFile) error {
 func (j *janitor) remove(empty []*segmentFile) (freed int, err error) {
 	l := j.log
 	x := &l.index
-	var free []string
 	for _, s := range empty {
 		x.mu.Lock()
 		if s.pins > 0 {
@@ -391,7 +421,7 @@ func (j *janitor) remove(empty []*segmentFile) (freed int, err error) {
 		if x.mu.last == s {
 			x.mu.last = nil
 		}
-		recycle := s.recyclable && !s.linked && len(j.free)+len(free) < freeMax
+		recycle := s.recyclable && !s.linked && len(j.free)+len(j.limbo) < freeMax
 		s.close()
 		x.mu.Unlock()
 		freed++
@@ -403,19 +433,12 @@ func (j *janitor) remove(empty []*segmentFile) (freed int, err error) {
 			if e := l.fs.Rename(s.name, name); e != nil {
 				err = errors.Join(err, e)
 			} else {
-				free = append(free, name)
+				j.limbo = append(j.limbo, name)
 			}
 		} else if e := l.fs.Remove(s.name); e != nil {
 			err = errors.Join(err, e)
 		}
 	}
-	if freed == 0 {
-		return 0, err
-	}
-	if e := l.fs.SyncDir(l.dir); e != nil {
-		return freed, errors.Join(err, e)
-	}
-	j.free = append(j.free, free...)
 	return freed, err
 }
 
@@ -432,7 +455,7 @@ func (j *janitor) end() {
 		x.mu.Lock()
 		l.writer.active.sealed = true
 		x.mu.Unlock()
-		err := j.writeSidecars()
+		err := errors.Join(j.writeSidecars(), j.syncSidecars(), j.syncNames())
 		for x.correct() {
 		}
 		_, cpErr := j.writeCheckpoint(true)

@@ -84,7 +84,7 @@ func (l *Log) open() error {
 	j.checkpoint, j.rolled = true, r.at.segment
 	j.mu.number = max(r.numberUp, r.at.segment) + 1
 	w.number, w.synced = r.last, r.last
-	l.index.mu.applied = r.at
+	l.index.mu.applied, l.index.mu.synced = r.at, r.last
 	for _, s := range r.empty {
 		j.mu.prepared = append(j.mu.prepared, s.segmentFile)
 	}

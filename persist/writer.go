@@ -340,6 +340,7 @@ func (w *writer) apply() {
 		}
 	}
 	x.mu.applied = position{g.id.Number, w.active.end, w.number}
+	x.mu.synced = w.synced
 	emptied := x.mu.emptied
 	x.mu.emptied = false
 	x.mu.Unlock()
