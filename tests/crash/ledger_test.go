@@ -34,12 +34,7 @@ type copyOf struct {
 	seen      sure   // Delivered; yes: and a later publish by its receiver was confirmed.
 	unit      uint64 // The publish or transaction it belongs to.
 	round     int    // When it was published.
-	acks      []ack  // For reports.
-}
-
-type ack struct {
-	round int
-	at    time.Time
+	acks      []int  // The rounds in which it was settled; for reports.
 }
 
 // ledger is what clients have sent and seen, over all rounds. Messages are
@@ -110,10 +105,9 @@ func (l *ledger) stored(how sure, ids []uint64, queues ...string) {
 
 // settling notes that acks are about to be sent.
 func (l *ledger) settling(q string, ids ...uint64) {
-	now := time.Now()
 	l.each(ids, func(_ string, c *copyOf) {
 		c.settled = max(c.settled, maybe)
-		c.acks = append(c.acks, ack{l.mu.round, now})
+		c.acks = append(c.acks, l.mu.round)
 	}, q)
 }
 
@@ -156,7 +150,7 @@ func (l *ledger) delivered(q string, d *amqp.Delivery, underLoad bool) (uint64, 
 }
 
 func (c *copyOf) String() string {
-	return fmt.Sprintf("message %d (unit %d, round %d, stored %d, settled %d %v, purged %d, seen %d)", c.id, c.unit, c.round, c.stored, c.settled, c.acks, c.purged, c.seen)
+	return fmt.Sprintf("message %d (unit %d, round %d, stored %d, settled %d in rounds %v, purged %d, seen %d)", c.id, c.unit, c.round, c.stored, c.settled, c.acks, c.purged, c.seen)
 }
 
 // purging notes that a purge of q is about to be sent, or a delete, which takes
