@@ -22,7 +22,6 @@ func TestFlippedBits(t *testing.T) {
 	const n, size = 2000, 900
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
 	whole := newPlace(t, "--queue-memory", "64KiB")
 	for i := range 2 { // So that there is a sealed segment, and a checkpoint of weight.
 		b := whole.start()
@@ -38,9 +37,10 @@ func TestFlippedBits(t *testing.T) {
 		}
 	}
 
-	for _, pattern := range []string{"*.seg", "*.seg", "*.seg", "*.seg.idx", "ckpt.*"} {
+	for i, pattern := range []string{"*.seg", "*.seg", "*.seg", "*.seg.idx", "ckpt.*"} {
 		t.Run(pattern, func(t *testing.T) {
 			t.Parallel()
+			random := rand.New(rand.NewPCG(seed, uint64(i)))
 			p := newPlace(t, "--queue-memory", "64KiB")
 			if out, err := exec.Command("cp", "-a", whole.dir, p.dir).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
