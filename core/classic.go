@@ -193,6 +193,10 @@ func (q *classic) addConsumer(c *Consumer) error {
 		q.mu.exclusive = c
 	}
 	q.mu.consumers[c] = struct{}{}
+	if l := &q.mu.level; l.ready > 0 && q.log != nil {
+		head, i := l.firstReady()
+		q.reserveLocked(head.base + uint64(i))
+	}
 	i, found := slices.BinarySearchFunc(q.mu.groups, c.opts.Priority, func(g *consumerGroup, p int) int { return p - g.priority })
 	if !found {
 		q.mu.groups = slices.Insert(q.mu.groups, i, &consumerGroup{priority: c.opts.Priority})

@@ -185,13 +185,23 @@ func (q *classic) firstCold() (seqs []Seq) {
 	return seqs
 }
 
-// markLocked tells the log, ahead of need, that entry n is handed out.
+// markLocked notes that entry n is handed out.
 func (q *classic) markLocked(n uint64, state uint8) {
 	if state&flagLogged == 0 {
 		return
 	}
 	q.mu.handed = max(q.mu.handed, n+1)
-	if n < q.mu.marked {
+	q.reserveLocked(n)
+}
+
+// reserveLocked tells the log that entries up to n, and some behind it, may be
+// handed out. It does so when half of what was reserved is used, when a consumer
+// comes, and, while there are consumers, before a message's own set is written:
+// so the mark is on disk by the time that it is needed, but for a message that
+// was on disk before anyone wanted it and is handed out within the one write
+// that the mark takes.
+func (q *classic) reserveLocked(n uint64) {
+	if n+markAhead/2 < q.mu.marked {
 		return
 	}
 	q.mu.marked = n + markAhead

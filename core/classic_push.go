@@ -77,6 +77,9 @@ func (q *classic) stores(m *Message) bool { return m.Persistent && q.log != nil 
 func (q *classic) storeLocked(p *Publisher, m *Publication, resting *Message, n uint64) {
 	m.logged = true
 	q.mu.persistent++
+	if len(q.mu.consumers) != 0 {
+		q.reserveLocked(n)
+	}
 	q.log.Add(p.changeSet(), q.mu.level.seq(n), resting, &m.Message)
 }
 
