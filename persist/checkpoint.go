@@ -1,7 +1,6 @@
 package persist
 
 import (
-	"fmt"
 	"slices"
 
 	"leveret/persist/segment"
@@ -65,12 +64,7 @@ func (l *Log) syncApplied() error {
 	if synced || s == nil || s.file == nil {
 		return nil // If there is no file, it was sealed, and synced for that.
 	}
-	if err := s.file.Sync(); err != nil {
-		err = fmt.Errorf("sync %s: %w", s.name, err)
-		l.poison(err)
-		return err
-	}
-	return nil
+	return l.syncSegment(s, s.file)
 }
 
 // levelEncoder encodes levels, looking at a few chunks each time it holds the

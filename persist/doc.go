@@ -148,10 +148,11 @@
 // OpenLog starts the writer and the janitor; Close ends them. Segments are written
 // by the writer only, everything else on disk by the janitor.
 //
-// A queue's lock comes before filling's. Filling, the janitor's mu, pressure and
-// state are leaves, as is the index's lock: nobody under it takes another one,
-// waits for a disk (but to open a file to read), or holds it for more than a few
-// milliseconds. Sets are completed with no lock held.
+// A queue's lock comes before filling's. Filling, the janitor's mu, pressure,
+// state and the index's lock are leaves: nobody who holds one takes another,
+// waits for a disk (but to open a file to read), or keeps it for more than a few
+// milliseconds. Syncing, which is held during a sync, comes before pressure. Sets
+// are completed with no lock held.
 //
 // # Reading order
 //

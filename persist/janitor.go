@@ -274,8 +274,8 @@ func (j *janitor) prepare() error {
 		}
 		err = j.mu.noSpace
 		j.mu.Unlock()
-		if s != nil {
-			l.wakeWriter() // Sets may be waiting.
+		if s != nil || err != nil {
+			l.wakeWriter() // It may be waiting for either.
 		}
 		if recovered {
 			l.index.choosable() // Moves may have been given up.

@@ -114,6 +114,7 @@ type Log struct {
 	outstanding atomic.Int64 // Bytes handed over and not complete.
 	failure     atomic.Pointer[error]
 	corrupt     atomic.Int64 // Records found damaged by Read.
+	syncing     sync.Mutex   // Held while a segment is synced.
 
 	report Report // Of opening.
 

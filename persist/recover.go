@@ -272,7 +272,26 @@ func (r *recovery) scan(files []*scannedFile) error {
 			before = s.groups[n-1].Number
 		}
 	}
+	r.dropStale()
 	return nil
+}
+
+// dropStale forgets groups whose numbers were given again in a later segment:
+// they are behind a torn one, and the log was cut before them already.
+func (r *recovery) dropStale() {
+	next := uint64(1<<64 - 1)
+	for _, s := range slices.Backward(r.files) {
+		n := len(s.groups)
+		for n > 0 && s.groups[n-1].Number >= next {
+			n--
+		}
+		s.groups, s.good = s.groups[:n], s.good[:n]
+		if n > 0 {
+			next = s.groups[0].Number
+		} else if s.first != 0 {
+			next = s.first
+		}
+	}
 }
 
 func (r *recovery) scanFile(s *scannedFile, fn func(w *segment.Window)) error {

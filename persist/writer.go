@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"leveret/persist/segment"
+	"leveret/persist/vfs"
 )
 
 // writer is the one goroutine that writes to segments. It takes all that has
@@ -51,7 +52,7 @@ func (w *writer) run() {
 		for {
 			closed := w.take()
 			if w.idle() || w.held && !w.resume() {
-				if closed {
+				if closed && (w.idle() || l.janitor.spaceError() != nil) {
 					w.end()
 					return
 				}
@@ -88,7 +89,9 @@ func (w *writer) take() (closed bool) {
 		clear(w.spare.notes)
 		w.spare = batch{sets: w.spare.sets[:0], notes: w.spare.notes[:0], seqs: w.spare.seqs[:0]}
 	}
-	w.moves = l.janitor.takeMoves()
+	if len(w.moves) == 0 {
+		w.moves = l.janitor.takeMoves()
+	}
 	return closed
 }
 
@@ -97,9 +100,12 @@ func (w *writer) idle() bool {
 	return w.atSet == len(w.work.sets) && w.atN == len(w.work.notes) && len(w.moves) == 0
 }
 
-// resume reports whether held sets, or something else, can go on.
+// resume reports whether what is held can go on: the janitor has prepared a
+// segment, or knows that it cannot.
 func (w *writer) resume() bool {
-	return w.atN < len(w.work.notes) || len(w.moves) > 0 || w.log.janitor.ready() > reserved || w.log.failed() != nil
+	j := &w.log.janitor
+	frees := w.atN < len(w.work.notes) || len(w.moves) > 0
+	return w.log.failed() != nil || j.ready() > reserved || frees && (j.ready() > 0 || j.spaceError() != nil)
 }
 
 // round writes the work, group by group, or as much of it as there is room for.
@@ -121,7 +127,9 @@ func (w *writer) gather() {
 	w.group.begin(w.active.id, w.active.end)
 	w.group.seqs = w.work.seqs
 	w.gatherMoves()
-	w.gatherNotes()
+	if !w.held {
+		w.gatherNotes()
+	}
 	for w.atSet < len(w.work.sets) && len(w.moves) == 0 && w.atN == len(w.work.notes) {
 		s := w.work.sets[w.atSet]
 		if !w.fits(s.size) {
@@ -176,7 +184,9 @@ func (w *writer) gatherMoves() {
 				}
 				if !w.roll(n, true) {
 					// What stays where it is is not lost.
-					w.moves = nil
+					if w.held = w.log.janitor.spaceError() == nil; !w.held {
+						w.moves = nil
+					}
 					return
 				}
 			}
@@ -199,7 +209,9 @@ func (w *writer) gatherNotes() {
 				return
 			}
 			if !w.roll(int64(changeMax+segment.AckBytesMax(ackSeqsMax)), true) {
-				w.applyUnlogged()
+				if w.held = w.log.janitor.spaceError() == nil; !w.held {
+					w.applyUnlogged()
+				}
 				return
 			}
 			continue
@@ -280,7 +292,7 @@ func (w *writer) commit() {
 		}
 	}
 	if err != nil {
-		w.log.poison(err)
+		w.log.poison(err) // Unless it has been.
 		err = w.log.failed()
 	} else {
 		w.apply()
@@ -309,12 +321,26 @@ func (w *writer) write() error {
 // sync puts all groups written on disk. After a failure nothing is known of
 // them, and a second attempt would prove nothing.
 func (w *writer) sync() error {
-	if err := w.active.file.Sync(); err != nil {
-		err = fmt.Errorf("sync %s: %w", w.active.name, err)
-		w.log.poison(err)
+	if err := w.log.syncSegment(w.active, w.active.file); err != nil {
 		return err
 	}
 	w.synced = w.number
+	return nil
+}
+
+// syncSegment puts s on disk. The system reports a failure once, to whoever
+// asks first: the lock keeps the writer from believing a sync behind one of the
+// janitor's that failed.
+func (l *Log) syncSegment(s *segmentFile, f vfs.File) error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	if err := l.failed(); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		l.poison(fmt.Errorf("sync %s: %w", s.name, err))
+		return l.failed()
+	}
 	return nil
 }
 
