@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -197,7 +198,9 @@ func TestFlippedBits(t *testing.T) {
 		file[n] ^= 1 << rng.IntN(8)
 		state, damage, id := reopen(t, dir, file)
 		for name, value := range state {
-			if final[name] != value {
+			// The flip may have hit the key of a newer state or of a deletion: then
+			// an older one comes back, and the damage is reported.
+			if final[name] != value && (len(damage) == 0 || !h.had(name, value)) {
 				t.Fatalf("bit flipped at %d: %s is %.50q, was %.50q; damage %v", n, name, value, final[name], damage)
 			}
 		}
@@ -205,7 +208,7 @@ func TestFlippedBits(t *testing.T) {
 		if lost > 1 || lost == 1 && len(damage) == 0 {
 			t.Fatalf("bit flipped at %d: %d definitions are missing; damage %v", n, lost, damage)
 		}
-		missing += lost
+		missing += max(lost, 0)
 		if id <= lastID {
 			t.Fatalf("bit flipped at %d: queue id %d again", n, id)
 		}
@@ -227,6 +230,11 @@ func TestFlippedBits(t *testing.T) {
 	if missing == 0 || reported == 0 {
 		t.Fatalf("%d missing, %d reported: the test tests nothing", missing, reported)
 	}
+}
+
+// had reports whether name ever had value.
+func (h *history) had(name, value string) bool {
+	return slices.ContainsFunc(h.states, func(s map[string]string) bool { return s[name] == value })
 }
 
 // A sector that reads as zeros takes its records along and nothing else.
