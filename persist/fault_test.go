@@ -101,7 +101,7 @@ func TestFailedSyncPoisons(t *testing.T) {
 	q := l.OpenQueue(1)
 	text := func(s core.Seq) []byte { return fmt.Append(nil, s) }
 	persisttest.Store(t, l, q, text, 0, 1)
-	bad.Add(faultfs.Fault{Op: faultfs.OpSync, For: -1, Match: func(name string) bool { return strings.Contains(name, ".seg") }})
+	bad.Add(faultfs.Fault{Op: faultfs.OpSync, For: -1, Match: func(name string) bool { return strings.Contains(name, "0000000001.seg") }})
 	for s := core.Seq(2); s < 5; s++ {
 		set := l.Begin()
 		m := persisttest.NewMessage(text(s))

@@ -14,10 +14,12 @@
 //	    no panic and no race.
 //
 // The attackers run in this process and share its processors with the brokers,
-// so latency is judged beside what the clients of the quiet broker measured in
-// the same moment (a busy machine delays both, a broker that can be hurt only
-// one), with ten times the patience while others use the machine too, and fails
-// a test only when it is too long three times in a row.
+// and in "make test" with other packages' tests, the race detector in them, on
+// machines that may be throttled: there only a client that is as good as
+// forgotten fails a test. "make hostile" judges strictly, beside what the
+// clients of the quiet broker measured in the same moment, with ten times the
+// patience while others use the machine too, and fails a test only when it is
+// too long three times in a row.
 //
 // Each attack lasts half a second. LEVERET_HOSTILE gives it another duration
 // ("make hostile" has 10s); LEVERET_HOSTILE_RACE builds the brokers with the race
