@@ -250,24 +250,12 @@ func checkQueueArguments(what string, args Table, byDefault QueueType) error {
 	return nil
 }
 
-// queueOptions translates a definition. Arguments that an older release let
-// pass and this one cannot read count as absent.
+// queueOptions translates a definition.
 func queueOptions(d QueueDef) *QueueOptions {
-	o := &QueueOptions{
+	return &QueueOptions{
 		Name: d.Name, VHost: d.VHost, Type: d.Type, Durable: d.Durable, Exclusive: d.Exclusive,
-		AutoDelete: d.AutoDelete, Arguments: d.Arguments, TTLMS: -1, ExpiresMS: -1, ID: d.ID, Shard: d.Shard,
+		AutoDelete: d.AutoDelete, Arguments: d.Arguments, ID: d.ID, Shard: d.Shard,
 	}
-	if v, ok := d.Arguments.Get(argMessageTTL); ok {
-		if n, ok := Integer(v); ok && n >= 0 {
-			o.TTLMS = n
-		}
-	}
-	if v, ok := d.Arguments.Get(argExpires); ok {
-		if n, ok := Integer(v); ok && n > 0 {
-			o.ExpiresMS = n
-		}
-	}
-	return o
 }
 
 // stringArgument returns a string argument that need not be there. kind is

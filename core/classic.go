@@ -34,6 +34,7 @@ type classic struct {
 
 	mu struct {
 		sync.Mutex
+		rules   queueRules
 		level   level
 		resting resting
 		// levelCharged is how much of what level takes Memory knows of.
@@ -59,6 +60,7 @@ type classic struct {
 
 		timed      []timedEntry // Heap of entries that expire before their turn.
 		timedLive  int          // Items of timed whose entry is ready.
+		mixedTTL   bool         // The TTL changed: entries that come now do not expire in turn.
 		expiryAtMS int64        // When expiryTimer is set to fire; 0 for not at all.
 	}
 }
@@ -76,8 +78,9 @@ func newClassic(v *VHost, o *QueueOptions) Queue {
 	q.expiryTimer.Init(expiryTask{q})
 	q.idleTimer.Init(idleTask{q})
 	q.fetchTimer.Init(fetchTask{q})
-	if o.ExpiresMS >= 0 {
-		v.broker.wheel.Schedule(&q.idleTimer, now+o.ExpiresMS)
+	q.mu.rules = rulesOf(o)
+	if e := q.mu.rules.expiresMS; e >= 0 {
+		v.broker.wheel.Schedule(&q.idleTimer, now+e)
 	}
 	return q
 }
@@ -251,8 +254,8 @@ func (q *classic) removeConsumer(c *Consumer, t *Touched) (last bool) {
 	if !q.forgetLocked(c) {
 		return false
 	}
-	if q.opts.ExpiresMS >= 0 && len(q.mu.consumers) == 0 {
-		q.broker.wheel.Schedule(&q.idleTimer, q.broker.now()+q.opts.ExpiresMS)
+	if e := q.mu.rules.expiresMS; e >= 0 && len(q.mu.consumers) == 0 {
+		q.broker.wheel.Schedule(&q.idleTimer, q.broker.now()+e)
 	}
 	return len(q.mu.consumers) == 0
 }

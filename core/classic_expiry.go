@@ -21,7 +21,7 @@ func (e idleTask) Fire(nowMS int64) { e.q.expireIdle(nowMS) }
 
 // expiryOf is when m, published at nowMS, expires in q; 0 for never.
 func (q *classic) expiryOf(m *Publication, nowMS int64) int64 {
-	ttl := q.opts.TTLMS
+	ttl := q.mu.rules.ttlMS
 	if m.TTLMS >= 0 && (ttl < 0 || m.TTLMS < ttl) {
 		ttl = m.TTLMS
 	}
@@ -33,7 +33,7 @@ func (q *classic) expiryOf(m *Publication, nowMS int64) int64 {
 
 // isTimed reports whether m may expire before the entries in front of it.
 func (q *classic) isTimed(m *Message) bool {
-	return m.ExpiresMS != 0 && (q.opts.TTLMS < 0 || m.ExpiresMS < m.ArrivedMS+q.opts.TTLMS)
+	return m.ExpiresMS != 0 && (q.mu.mixedTTL || q.mu.rules.ttlMS < 0 || m.ExpiresMS < m.ArrivedMS+q.mu.rules.ttlMS)
 }
 
 func (q *classic) addTimedLocked(atMS int64, n uint64) {
@@ -106,6 +106,9 @@ func (q *classic) timedReadyLocked(e timedEntry) *chunk {
 	return c
 }
 
+// inTurnLocked reports whether there may be entries that expire in their turn.
+func (q *classic) inTurnLocked() bool { return q.mu.rules.ttlMS >= 0 || q.mu.mixedTTL }
+
 // headExpiryLocked is when the first ready entry expires, 0 for never. A cold
 // one has an item of its own.
 func (q *classic) headExpiryLocked() int64 {
@@ -122,7 +125,7 @@ func (q *classic) setExpiryTimerLocked() {
 	if len(q.mu.timed) != 0 {
 		at = q.mu.timed[0].atMS
 	}
-	if q.opts.TTLMS >= 0 && q.mu.level.ready > 0 {
+	if q.inTurnLocked() && q.mu.level.ready > 0 {
 		if e := q.headExpiryLocked(); e != 0 && (at == 0 || e < at) {
 			at = e
 		}
@@ -164,7 +167,7 @@ func (q *classic) expire(now int64) {
 			}
 			n++
 		}
-		for q.opts.TTLMS >= 0 && q.mu.level.ready > 0 && n < expireAtOnce {
+		for q.inTurnLocked() && q.mu.level.ready > 0 && n < expireAtOnce {
 			if e := q.headExpiryLocked(); e == 0 || e > now {
 				break
 			}
@@ -183,10 +186,11 @@ func (q *classic) expireIdle(now int64) {
 	q.mu.Lock()
 	used := len(q.mu.consumers) != 0
 	gone := q.gone.Load()
+	expires := q.mu.rules.expiresMS
 	q.mu.Unlock()
-	due := q.lastUse.Load() + q.opts.ExpiresMS
+	due := q.lastUse.Load() + expires
 	switch {
-	case gone, used: // removeConsumer sets the timer again.
+	case gone, used, expires < 0: // removeConsumer or applyRules sets the timer again.
 	case due > now:
 		q.broker.wheel.Schedule(&q.idleTimer, due)
 	default:
@@ -194,8 +198,11 @@ func (q *classic) expireIdle(now int64) {
 		q.broker.spawn(func() {
 			var t Touched
 			q.vhost.deleteQueueIf(q, func(i QueueInfo) error {
-				if i.Consumers != 0 || q.lastUse.Load()+q.opts.ExpiresMS > q.broker.now() {
-					q.broker.wheel.Schedule(&q.idleTimer, q.broker.now()+q.opts.ExpiresMS)
+				expires := q.mu.rules.expiresMS // closeIf holds the lock.
+				if i.Consumers != 0 || expires < 0 || q.lastUse.Load()+expires > q.broker.now() {
+					if expires >= 0 {
+						q.broker.wheel.Schedule(&q.idleTimer, q.broker.now()+expires)
+					}
 					return errorf(InUse, "queue '%s' in vhost '%s' in use", q.opts.Name, q.opts.VHost)
 				}
 				return nil

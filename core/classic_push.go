@@ -36,7 +36,7 @@ func (q *classic) pushRunLocked(p *Publisher, ms []Publication, t *Touched) {
 		if c == nil {
 			break
 		}
-		if m.TTLMS >= 0 || q.opts.TTLMS >= 0 {
+		if m.TTLMS >= 0 || q.mu.rules.ttlMS >= 0 {
 			m.ExpiresMS = q.expiryOf(m, p.nowMS)
 		} else {
 			m.ExpiresMS = 0 // Another queue may have set it.
@@ -87,9 +87,12 @@ func (q *classic) storeLocked(p *Publisher, m *Publication, resting *Message, n 
 func (q *classic) enqueueLocked(p *Publisher, ms []Publication) {
 	l := &q.mu.level
 	page := q.overShareLocked()
+	if q.mu.mixedTTL && l.ready+l.out == 0 {
+		q.mu.mixedTTL = false
+	}
 	for i := range ms {
 		m := &ms[i]
-		if m.TTLMS >= 0 || q.opts.TTLMS >= 0 {
+		if m.TTLMS >= 0 || q.mu.rules.ttlMS >= 0 {
 			m.ExpiresMS = q.expiryOf(m, p.nowMS)
 		} else {
 			m.ExpiresMS = 0

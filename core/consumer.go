@@ -101,7 +101,7 @@ func (s *Session) consumeFrom(q Queue, o ConsumeOptions) (*Consumer, error) {
 // nobody can declare, bind or list it. It serves direct reply-to.
 func (s *Session) ConsumeVolatile(o ConsumeOptions) (*Consumer, error) {
 	q := newClassic(s.vhost, &QueueOptions{
-		Name: o.Queue, VHost: s.vhost.name, Type: QueueClassic, TTLMS: -1, ExpiresMS: -1, hidden: true,
+		Name: o.Queue, VHost: s.vhost.name, Type: QueueClassic, hidden: true,
 	})
 	s.vhost.addTransient(o.Queue, q)
 	c, err := s.consumeFrom(q, o)

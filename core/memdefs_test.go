@@ -95,7 +95,7 @@ func TestRestart(t *testing.T) {
 	if len(b.Auth().Users()) != 2 || !b.Auth().Allowed("u", "/", auth.Read, "x") || s.vhost.Limits()[LimitQueues] != 10 || string(b.Global("cluster_name")) != `"c"` {
 		t.Error("users, permissions, limits or parameters are lost")
 	}
-	if q := s.vhost.queue("durable"); q == nil || q.Options().ID != id || q.Options().TTLMS != 5 {
+	if q := s.vhost.queue("durable"); q == nil || q.Options().ID != id || rulesOf(q.Options()).ttlMS != 5 {
 		t.Error("the durable queue is another one, or lost")
 	}
 	if s.vhost.QueueCount() != 1 || s.vhost.exchange("t") != nil {

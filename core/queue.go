@@ -17,8 +17,8 @@ const (
 	QueueStream  QueueType = "stream"
 )
 
-// QueueOptions is what a queue was declared with, checked and translated.
-// Times are milliseconds; -1 means none.
+// QueueOptions is what a queue was declared with, checked. What its arguments
+// ask for is in its rules, where policies have a say.
 type QueueOptions struct {
 	Name       string
 	VHost      string
@@ -27,9 +27,6 @@ type QueueOptions struct {
 	Exclusive  bool
 	AutoDelete bool
 	Arguments  Table
-
-	TTLMS     int64 // x-message-ttl
-	ExpiresMS int64 // x-expires
 
 	ID    QueueID
 	Shard uint16 // The log that holds its messages; 0 on a single node.
