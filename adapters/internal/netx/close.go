@@ -143,6 +143,8 @@ func closeWrite(conn net.Conn, deadline time.Time) bool {
 			return false
 		}
 		conn = tc.NetConn()
+	} else if _, ok := conn.(Layered); ok {
+		conn.SetWriteDeadline(deadline) // Its last word is a write.
 	}
 	half, ok := conn.(interface{ CloseWrite() error })
 	return ok && half.CloseWrite() == nil

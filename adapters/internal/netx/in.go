@@ -29,7 +29,8 @@ var ErrBufferFull = errors.New("netx: read buffer full")
 type In struct {
 	// Fixed by NewIn.
 	conn       net.Conn
-	raw        syscall.RawConn // Nil if conn is not plain TCP.
+	raw        syscall.RawConn // Nil if conn is not plain TCP, or a layer on it.
+	layer      Layered         // Decodes what raw brings; nil if nothing is to be decoded.
 	rawRead    func(uintptr) bool
 	beforePark func()
 
@@ -64,6 +65,11 @@ const (
 // NewIn makes the reading side of c.
 func NewIn(c net.Conn) *In {
 	in := &In{conn: c, raw: rawConnOf(c)}
+	if l, ok := c.(Layered); ok {
+		if in.raw = rawConnOf(l.NetConn()); in.raw != nil {
+			in.layer = l
+		}
+	}
 	if in.raw != nil {
 		in.rawRead = in.readFD
 		in.topLevel = uint8(len(inSizes) - 1)
@@ -120,12 +126,15 @@ func (in *In) Read() (n int, full bool, err error) {
 		}
 		return 0, false, err
 	}
-	room := len(in.buf) - in.w
 	in.w += n
-	in.received.Add(int64(n))
-	in.full = n == room
-	in.adapt(n)
 	return n, in.full, nil
+}
+
+// count notes a read of n bytes from the socket into the room behind w.
+func (in *In) count(n int) {
+	in.received.Add(int64(n))
+	in.full = n == len(in.buf)-in.w
+	in.adapt(n)
 }
 
 // Grow makes the buffer hold a unit of need bytes that begins where Bytes
@@ -143,6 +152,11 @@ func (in *In) Release() { in.drop() }
 
 func (in *In) readRaw() (int, error) {
 	for {
+		if in.layer != nil {
+			if _, err := in.layer.Decode(nil); err != nil {
+				return 0, err // It came behind the bytes of the read before.
+			}
+		}
 		in.n, in.errno, in.park = 0, 0, false
 		if err := in.raw.Read(in.rawRead); err != nil {
 			return 0, err
@@ -151,13 +165,22 @@ func (in *In) readRaw() (int, error) {
 		case in.park:
 			in.full = false
 			in.beforePark()
+			continue
 		case in.errno != 0:
 			return 0, &net.OpError{Op: "read", Net: "tcp", Source: in.conn.LocalAddr(),
 				Addr: in.conn.RemoteAddr(), Err: os.NewSyscallError("recv", in.errno)}
 		case in.n == 0:
 			return 0, io.EOF
-		default:
+		}
+		in.count(in.n)
+		if in.layer == nil {
 			return in.n, nil
+		}
+		n, err := in.layer.Decode(in.buf[in.w : in.w+in.n])
+		if n > 0 {
+			return n, nil
+		} else if err != nil {
+			return 0, err
 		}
 	}
 }
@@ -199,6 +222,7 @@ func (in *In) readConn() (int, error) {
 	}
 	n, err := in.conn.Read(in.buf[in.w:])
 	if n > 0 {
+		in.count(n)
 		return n, nil // An error will come again.
 	} else if err == nil {
 		err = io.ErrNoProgress

@@ -1,7 +1,6 @@
 package netx
 
 import (
-	"crypto/tls"
 	"net"
 	"syscall"
 )
@@ -10,8 +9,12 @@ import (
 // or reset it. It reads nothing, and so is for connections that are not being
 // read: their end would else go unnoticed. False where that cannot be told.
 func PeerGone(c net.Conn) bool {
-	if tc, ok := c.(*tls.Conn); ok {
-		c = tc.NetConn()
+	for {
+		below, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = below.NetConn()
 	}
 	raw := rawConnOf(c)
 	if raw == nil {
