@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,12 +20,33 @@ const (
 // timerMaxMS is the longest time that arguments may ask for: ten years.
 const timerMaxMS = 315360000000
 
-// argumentRule is one queue argument that RabbitMQ knows. Others are accepted
-// and kept.
+// typeSet is a set of queue types.
+type typeSet uint8
+
+const (
+	onClassic typeSet = 1 << iota
+	onQuorum
+	onStream
+	onAny = onClassic | onQuorum | onStream
+)
+
+// bit returns t's set.
+func (t QueueType) bit() typeSet {
+	switch t {
+	case QueueQuorum:
+		return onQuorum
+	case QueueStream:
+		return onStream
+	}
+	return onClassic
+}
+
+// argumentRule is one queue argument that RabbitMQ, or a plugin that we serve,
+// knows. Others are accepted and kept.
 type argumentRule struct {
 	name string
-	// classic is true if classic queues have it.
-	classic bool
+	// types have it; on others it is refused.
+	types typeSet
 	// check returns what is wrong with v as RabbitMQ's Erlang term, or "".
 	check func(v any, all Table) string
 	// served says which values this release acts upon, or rightly ignores; nil
@@ -65,37 +87,64 @@ func countValues(v any, left int) int {
 	return left
 }
 
-// queueArguments are checked in this order, which is RabbitMQ's.
+// queueArguments are checked in this order, which is RabbitMQ's. The columns
+// are RabbitMQ's too, but that delivery limits and delayed retry are for classic
+// queues as well.
 var queueArguments = []argumentRule{
-	{argExpires, true, checkExpires, nil},
-	{argMessageTTL, true, checkTime, nil},
-	{argDeadLetterExchange, true, checkString, never},
-	{"x-dead-letter-routing-key", true, checkDeadLetterKey, never},
-	{"x-dead-letter-strategy", false, checkString, never},
-	{"x-max-length", true, checkNotNegative, never},
-	{"x-max-length-bytes", true, checkNotNegative, never},
-	{"x-max-in-memory-length", false, checkNotNegative, never},
-	{"x-max-in-memory-bytes", false, checkNotNegative, never},
-	{"x-max-priority", true, checkMaxPriority, never},
-	{"x-overflow", true, checkOverflow, func(v any) bool { return v == "drop-head" }},
-	{"x-queue-mode", true, anyValue, nil},
-	{"x-queue-version", true, checkQueueVersion, nil},
-	{"x-single-active-consumer", true, checkBool, func(v any) bool { return v == false }},
-	{argQueueType, true, checkQueueType, nil},
-	{"x-queue-master-locator", true, checkString, nil},
-	{"x-queue-leader-locator", true, checkLeaderLocator, nil},
-	{"x-delivery-limit", false, checkInteger, never},
-	{"x-quorum-initial-group-size", false, checkNotNegative, never},
-	{"x-quorum-target-group-size", false, checkNotNegative, never},
-	{"x-initial-cluster-size", false, checkNotNegative, never},
-	{"x-consumer-timeout", false, checkNotNegative, never},
-	{"x-consumer-disconnected-timeout", false, checkNotNegative, never},
-	{"x-delayed-retry-type", false, checkString, never},
-	{"x-delayed-retry-min", false, checkNotNegative, never},
-	{"x-delayed-retry-max", false, checkNotNegative, never},
-	{"x-max-age", false, checkString, never},
-	{"x-stream-max-segment-size-bytes", false, checkNotNegative, never},
-	{"x-stream-filter-size-bytes", false, checkNotNegative, never},
+	{argExpires, onClassic | onQuorum, checkExpires, nil},
+	{argMessageTTL, onClassic | onQuorum, checkTime, nil},
+	{argDeadLetterExchange, onClassic | onQuorum, checkString, never},
+	{"x-dead-letter-routing-key", onClassic | onQuorum, checkDeadLetterKey, never},
+	{"x-dead-letter-strategy", onQuorum, checkDeadLetterStrategy, never},
+	{"x-max-length", onClassic | onQuorum, checkNotNegative, never},
+	{"x-max-length-bytes", onAny, checkNotNegative, never},
+	{"x-max-in-memory-length", onQuorum, checkNotNegative, nil},
+	{"x-max-in-memory-bytes", onQuorum, checkNotNegative, nil},
+	{"x-max-priority", onClassic, checkMaxPriority, never},
+	{"x-overflow", onClassic | onQuorum, checkOverflow, func(v any) bool { return v == "drop-head" }},
+	{"x-queue-mode", onClassic, anyValue, nil},
+	{"x-queue-version", onClassic, checkQueueVersion, nil},
+	{"x-single-active-consumer", onClassic | onQuorum, checkBool, func(v any) bool { return v == false }},
+	{"x-consumer-timeout", onQuorum, checkNotNegative, never},
+	{"x-consumer-disconnected-timeout", onQuorum, checkNotNegative, nil},
+	{argQueueType, onAny, checkQueueType, nil},
+	{"x-quorum-initial-group-size", onQuorum, checkPositive, nil},
+	{"x-quorum-target-group-size", onQuorum, checkPositive, nil},
+	{"x-max-age", onStream, checkMaxAge, never},
+	{"x-stream-max-segment-size-bytes", onStream, checkNotNegative, never},
+	{"x-stream-filter-size-bytes", onStream, checkNotNegative, never},
+	{"x-initial-cluster-size", onStream, checkPositive, nil},
+	{"x-queue-master-locator", onClassic, checkString, nil},
+	{"x-queue-leader-locator", onAny, checkLeaderLocator, nil},
+	{"x-delivery-limit", onClassic | onQuorum, checkInteger, never},
+	{"x-delayed-retry-type", onClassic | onQuorum, checkDelayedRetryType, never},
+	{"x-delayed-retry-min", onClassic | onQuorum, checkNotNegative, never},
+	{"x-delayed-retry-max", onClassic | onQuorum, checkNotNegative, never},
+}
+
+// consumerArguments are those of consumers.
+var consumerArguments = []argumentRule{
+	{"x-priority", onAny, checkConsumerPriority, nil},
+	{"x-consumer-timeout", onQuorum, checkNotNegative, nil},
+	{"x-stream-offset", onStream, anyValue, nil},
+	{"x-stream-filter", onStream, anyValue, nil},
+	{"x-stream-match-unfiltered", onStream, anyValue, nil},
+}
+
+func consumerArgumentCalled(name string) *argumentRule {
+	for i := range consumerArguments {
+		if consumerArguments[i].name == name {
+			return &consumerArguments[i]
+		}
+	}
+	return nil
+}
+
+func checkConsumerPriority(v any, _ Table) string {
+	if _, ok := Integer(v); !ok {
+		return unacceptable(v)
+	}
+	return ""
 }
 
 func never(any) bool               { return false }
@@ -129,6 +178,14 @@ func checkExpires(v any, all Table) string {
 		return "{value_zero,0}"
 	}
 	return checkTime(v, all)
+}
+
+// checkPositive is checkNotNegative without zero.
+func checkPositive(v any, all Table) string {
+	if n, ok := Integer(v); ok && n == 0 {
+		return "{value_zero,0}"
+	}
+	return checkNotNegative(v, all)
 }
 
 func checkMaxPriority(v any, all Table) string {
@@ -177,6 +234,54 @@ func checkOverflow(v any, _ Table) string {
 	return checkOneOf(v, "invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx")
 }
 
+func checkDeadLetterStrategy(v any, _ Table) string {
+	return checkOneOf(v, "invalid_dlx_strategy", "at-most-once", "at-least-once")
+}
+
+func checkDelayedRetryType(v any, _ Table) string {
+	return checkOneOf(v, "invalid_delayed_retry_type", "disabled", "all", "failed", "returned")
+}
+
+func checkMaxAge(v any, _ Table) string {
+	s, ok := v.(string)
+	if !ok {
+		return unacceptable(v)
+	}
+	if _, ok := maxAgeMS(s); !ok {
+		return "invalid_max_age"
+	}
+	return ""
+}
+
+// maxAgeMS reads an age such as 7D in ms. The units are Y, M, D, h, m and s.
+func maxAgeMS(age string) (int64, bool) {
+	if age == "" {
+		return 0, false
+	}
+	var unit int64
+	switch age[len(age)-1] {
+	case 'Y':
+		unit = 365 * 86400_000
+	case 'M':
+		unit = 30 * 86400_000
+	case 'D':
+		unit = 86400_000
+	case 'h':
+		unit = 3600_000
+	case 'm':
+		unit = 60_000
+	case 's':
+		unit = 1000
+	default:
+		return 0, false
+	}
+	n, err := strconv.ParseUint(age[:len(age)-1], 10, 63)
+	if err != nil || n == 0 || age[0] == '+' {
+		return 0, false
+	}
+	return int64(min(n, math.MaxInt64/uint64(unit))) * unit, true
+}
+
 func checkLeaderLocator(v any, _ Table) string {
 	return checkOneOf(v, "invalid_queue_locator_arg", "client-local", "balanced", "random", "least-leaders", "min-masters")
 }
@@ -213,6 +318,9 @@ func queueTypeOf(args Table, byDefault QueueType) QueueType {
 	return byDefault
 }
 
+// servedTypes are the queue types that can be declared.
+const servedTypes = onClassic | onQuorum
+
 // checkQueueArguments refuses arguments that make no sense or are not served
 // yet. what is the queue as error texts name it.
 func checkQueueArguments(what string, args Table, byDefault QueueType) error {
@@ -224,21 +332,21 @@ func checkQueueArguments(what string, args Table, byDefault QueueType) error {
 			return errorf(Invalid, "invalid arg '%s' for %s: %s", argQueueType, what, why)
 		}
 	}
-	if t := queueTypeOf(args, byDefault); t != QueueClassic {
+	t := queueTypeOf(args, byDefault)
+	if t.bit()&servedTypes == 0 {
 		return errorf(Invalid, "invalid arg '%s' for %s: this release does not serve queue type '%s' yet", argQueueType, what, t)
 	}
 	for i := range queueArguments {
 		r := &queueArguments[i]
-		if v, ok := args.Get(r.name); ok && r.classic {
+		if v, ok := args.Get(r.name); ok && r.types&t.bit() != 0 {
 			if why := r.check(v, args); why != "" {
 				return errorf(Invalid, "invalid arg '%s' for %s: %s", r.name, what, why)
 			}
 		}
 	}
-	for i := range queueArguments {
-		r := &queueArguments[i]
-		if _, ok := args.Get(r.name); ok && !r.classic {
-			return errorf(Invalid, "invalid arg '%s' for %s of queue type rabbit_classic_queue", r.name, what)
+	for i := range args {
+		if r := argumentCalled(args[i].Name); r != nil && r.types&t.bit() == 0 {
+			return errorf(Invalid, "invalid arg '%s' for %s of queue type %s", r.name, what, t.module())
 		}
 	}
 	for i := range queueArguments {
@@ -248,6 +356,46 @@ func checkQueueArguments(what string, args Table, byDefault QueueType) error {
 		}
 	}
 	return nil
+}
+
+// argumentCalled returns the rule of a queue argument, nil if there is none.
+func argumentCalled(name string) *argumentRule {
+	for i := range queueArguments {
+		if queueArguments[i].name == name {
+			return &queueArguments[i]
+		}
+	}
+	return nil
+}
+
+// module is what RabbitMQ's error texts call a queue type.
+func (t QueueType) module() string { return "rabbit_" + string(t) + "_queue" }
+
+// checkQueueProperties refuses what a queue of type t cannot be.
+func checkQueueProperties(what string, d *QueueDeclare, t QueueType) error {
+	property := ""
+	switch {
+	case t == QueueClassic:
+	case d.AutoDelete:
+		property = "auto-delete"
+	case d.Exclusive:
+		property = "exclusive-owner"
+	case !d.Durable:
+		property = "non-durable"
+	}
+	if property != "" {
+		return errorf(Invalid, "invalid property '%s' for %s", property, what)
+	}
+	return nil
+}
+
+// withQueueType returns args with the type that a queue of another type than
+// classic has, so that they say so wherever they are read.
+func withQueueType(args Table, t QueueType) Table {
+	if v, _ := args.Get(argQueueType); t == QueueClassic || v == string(t) {
+		return args
+	}
+	return args.With(argQueueType, string(t))
 }
 
 // queueOptions translates a definition.
@@ -311,7 +459,7 @@ func sameQueueArguments(what string, received, current Table, receivedType, curr
 		switch {
 		case r.name == argQueueType:
 			err = sameField(r.name, what, receivedType, currentType)
-		case r.classic:
+		case r.types&currentType.bit() != 0:
 			err = sameArgument(r.name, what, received, current)
 		}
 		if err != nil {

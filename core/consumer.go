@@ -78,7 +78,36 @@ func (s *Session) Consume(o ConsumeOptions) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkConsume(s.vhost.queueText(o.Queue), q.Options().Type, &o); err != nil {
+		return nil, err
+	}
 	return s.consumeFrom(q, o)
+}
+
+// checkConsume refuses what consumers of a queue's type cannot ask for, and
+// takes out of o what they ask in vain. what is the queue as error texts name
+// it.
+func checkConsume(what string, t QueueType, o *ConsumeOptions) error {
+	for i := range o.Arguments {
+		r := consumerArgumentCalled(o.Arguments[i].Name)
+		switch {
+		case r == nil:
+		case r.types&t.bit() == 0:
+			return errorf(Invalid, "invalid arg '%s' for %s of queue type %s", r.name, what, t.module())
+		default:
+			if why := r.check(o.Arguments[i].Value, o.Arguments); why != "" {
+				return errorf(Invalid, "invalid arg '%s' for %s: %s", r.name, what, why)
+			}
+		}
+	}
+	if t == QueueClassic {
+		return nil
+	}
+	if o.Shared != nil && o.Shared.limit.Load() != 0 {
+		return errorf(NotImplemented, "%s does not support global qos", what)
+	}
+	o.Exclusive = false // Only classic queues enforce it.
+	return nil
 }
 
 func (s *Session) consumeFrom(q Queue, o ConsumeOptions) (*Consumer, error) {

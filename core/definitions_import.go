@@ -307,10 +307,16 @@ func (im *importer) queues() error {
 		}
 		what := v.queueText(f.Name)
 		byDefault := QueueType(f.Type)
-		if f.Type == "" {
+		if f.Type == "" || checkQueueType(f.Type, nil) != "" {
 			byDefault = v.defaultQueueType(&QueueDeclare{Durable: d.Durable, AutoDelete: d.AutoDelete})
 		}
-		if err := checkQueueArguments(what, d.Arguments, byDefault); err != nil {
+		err = checkQueueArguments(what, d.Arguments, byDefault)
+		d.Type = queueTypeOf(d.Arguments, byDefault)
+		d.Arguments = withQueueType(d.Arguments, d.Type)
+		if err == nil {
+			err = checkQueueProperties(what, &QueueDeclare{Durable: d.Durable, AutoDelete: d.AutoDelete}, d.Type)
+		}
+		if err != nil {
 			im.skip("%s: %v", what, err)
 			continue
 		}

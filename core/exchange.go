@@ -176,6 +176,7 @@ func (x *Exchange) resolveMessage(r *Route, keys []string, m *Message) {
 	w.run(x, keys, m)
 	r.x, r.memos = x, append(r.memos[:0], w.memos...)
 	r.queues = w.end(r.queues[:0])
+	r.stores = anyStores(r.queues)
 }
 
 // walk is the scratch space of one resolve.

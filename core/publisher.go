@@ -188,6 +188,7 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	}
 	if same {
 		p.whole[0] = run{0, int32(len(ms))}
+		first.store(ms)
 		for _, q := range first.queues {
 			q.push(p, ms, p.whole[:], t)
 		}
@@ -211,6 +212,7 @@ func (p *Publisher) scatter(ms []Publication, t *Touched) {
 			continue
 		}
 		r := ms[from].Route
+		r.store(ms[from:i])
 		for _, q := range r.queues {
 			g.add(q, run{int32(from), int32(i)})
 		}

@@ -34,6 +34,9 @@ type QueueOptions struct {
 	hidden bool // Lives with its only consumer; not declared, not listed.
 }
 
+// storesAll reports whether every message is kept, whatever its delivery mode.
+func (o *QueueOptions) storesAll() bool { return o.Type == QueueQuorum || o.Type == QueueStream }
+
 // Queue is what routing, consumers and operators see of a queue. Nothing
 // outside its implementations may assume that it is local.
 type Queue interface {

@@ -9,6 +9,7 @@ type Route struct {
 	version uint64
 	epoch   uint64
 	queues  []Queue
+	stores  bool   // One of queues keeps every message, whatever its delivery mode.
 	memos   []memo // Exchanges that will remember the message; never of one in a cache.
 }
 
@@ -17,6 +18,26 @@ func (r *Route) Unroutable() bool { return len(r.queues) == 0 }
 
 // Queues is the number of queues that get a copy.
 func (r *Route) Queues() int { return len(r.queues) }
+
+// anyStores reports whether one of qs keeps every message.
+func anyStores(qs []Queue) bool {
+	for _, q := range qs {
+		if q.Options().storesAll() {
+			return true
+		}
+	}
+	return false
+}
+
+// store makes messages that go where every message is kept persistent: for all
+// their queues, since what the log holds of a message it holds once.
+func (r *Route) store(ms []Publication) {
+	if r.stores {
+		for i := range ms {
+			ms[i].Persistent = true
+		}
+	}
+}
 
 // routeCache remembers the routes of a publisher's keys. A publisher with one
 // key pays a string comparison. One with many gets a four-way set-associative
@@ -158,6 +179,7 @@ func (p *Publisher) resolve(t *Target, key string, version uint64) (*Route, erro
 	if len(queues) != 0 {
 		r.queues = append(make([]Queue, 0, len(queues)), queues...)
 	}
+	r.stores = anyStores(r.queues)
 	return r, nil
 }
 
@@ -170,7 +192,7 @@ func (c *routeCache) single(t *Target, q Queue, version uint64) *Route {
 	if c.singles == nil || len(c.singles) >= singlesMax {
 		c.singles = make(map[single]*Route)
 	}
-	r := &Route{x: t.x, version: version, epoch: t.epoch, queues: []Queue{q}}
+	r := &Route{x: t.x, version: version, epoch: t.epoch, queues: []Queue{q}, stores: q.Options().storesAll()}
 	c.singles[key] = r
 	return r
 }

@@ -44,7 +44,7 @@ func (s *Session) DeclareQueue(d QueueDeclare) (QueueDeclared, error) {
 	byDefault := v.defaultQueueType(&d)
 	if name == "" {
 		if t := queueTypeOf(d.Arguments, QueueClassic); t == QueueQuorum || t == QueueStream {
-			return QueueDeclared{}, errorf(Invalid, "Cannot declare a server-named queue for type rabbit_%s_queue", t)
+			return QueueDeclared{}, errorf(Invalid, "Cannot declare a server-named queue for type %s", t.module())
 		}
 		name, byDefault = generatedName(), QueueClassic
 	} else if err := reservedName("queue", name); err != nil {
@@ -133,6 +133,9 @@ func (s *Session) createQueue(d *QueueDeclare, byDefault QueueType) (QueueDeclar
 	if err := checkQueueArguments(what, d.Arguments, byDefault); err != nil {
 		return QueueDeclared{}, err
 	}
+	if err := checkQueueProperties(what, d, queueTypeOf(d.Arguments, byDefault)); err != nil {
+		return QueueDeclared{}, err
+	}
 
 	unlock := v.lockName(d.Name)
 	answer, made, err := s.createQueueLocked(d, byDefault)
@@ -170,9 +173,10 @@ func (s *Session) createQueueLocked(d *QueueDeclare, byDefault QueueType) (answe
 	if err != nil {
 		return QueueDeclared{}, nil, errorf(Unavailable, "the broker cannot number the queue: %v", err)
 	}
+	t := queueTypeOf(d.Arguments, byDefault)
 	def := QueueDef{
-		VHost: v.name, Name: d.Name, Type: QueueClassic, Durable: d.Durable, Exclusive: d.Exclusive,
-		AutoDelete: d.AutoDelete, Arguments: d.Arguments, ID: id,
+		VHost: v.name, Name: d.Name, Type: t, Durable: d.Durable, Exclusive: d.Exclusive,
+		AutoDelete: d.AutoDelete, Arguments: withQueueType(d.Arguments, t), ID: id,
 	}
 	if d.Exclusive {
 		def.Owner = s.id
@@ -198,6 +202,9 @@ func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (int, error) 
 	if err := s.exclusiveTo(d); err != nil {
 		return 0, err
 	}
+	if err := v.conditionalDelete(d.queue.Options(), ifUnused, ifEmpty); err != nil {
+		return 0, err
+	}
 	var t Touched
 	defer t.Flush()
 	return v.deleteQueueIf(d.queue, func(i QueueInfo) error {
@@ -209,6 +216,23 @@ func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (int, error) 
 		}
 		return nil
 	}, "queue deleted", &t)
+}
+
+// conditionalDelete refuses the conditions that quorum queues do not check: in
+// RabbitMQ they would have to hold on several nodes at once.
+func (v *VHost) conditionalDelete(o *QueueOptions, ifUnused, ifEmpty bool) error {
+	flag := ""
+	switch {
+	case o.Type != QueueQuorum:
+	case ifUnused:
+		flag = "if-unused"
+	case ifEmpty:
+		flag = "if-empty"
+	}
+	if flag == "" {
+		return nil
+	}
+	return errorf(NotImplemented, "cannot delete %s. queue.delete operations with %s flag set are not supported by quorum queues", v.queueText(o.Name), flag)
 }
 
 // PurgeQueue removes the ready messages of a queue and returns how many.

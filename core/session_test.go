@@ -144,7 +144,7 @@ func TestDeclareQueueRefusals(t *testing.T) {
 		{s, "n", plain, args{"x-queue-type", int8(1)}, Invalid, "invalid arg 'x-queue-type' for queue 'n' in vhost '/': {unacceptable_type,byte}"},
 		{s, "n", plain, args{"x-queue-version", int8(3)}, Invalid, `invalid arg 'x-queue-version' for queue 'n' in vhost '/': "unsupported queue version '3'"`},
 		{s, "n", plain, args{"x-queue-leader-locator", "moon"}, Invalid, "invalid arg 'x-queue-leader-locator' for queue 'n' in vhost '/': invalid_queue_locator_arg"},
-		{s, "n", plain, args{"x-delivery-limit", int8(3)}, Invalid, "invalid arg 'x-delivery-limit' for queue 'n' in vhost '/' of queue type rabbit_classic_queue"},
+		{s, "n", plain, args{"x-consumer-timeout", int8(3)}, Invalid, "invalid arg 'x-consumer-timeout' for queue 'n' in vhost '/' of queue type rabbit_classic_queue"},
 		{s, "n", plain, args{"x-max-age", "1D"}, Invalid, "invalid arg 'x-max-age' for queue 'n' in vhost '/' of queue type rabbit_classic_queue"},
 		{s, "n", plain, args{"x-max-length", int32(5)}, Invalid, "invalid arg 'x-max-length' for queue 'n' in vhost '/': this release does not serve it yet"},
 		{s, "n", plain, args{"x-dead-letter-exchange", "dlx"}, Invalid, "invalid arg 'x-dead-letter-exchange' for queue 'n' in vhost '/': this release does not serve it yet"},
@@ -153,8 +153,9 @@ func TestDeclareQueueRefusals(t *testing.T) {
 		{s, "", plain, args{"x-queue-type", "quorum"}, Invalid, "Cannot declare a server-named queue for type rabbit_quorum_queue"},
 		{poor, "mine", plain, args{"x-dead-letter-exchange", "mine"}, AccessRefused, "read access to queue 'mine' in vhost '/' refused for user 'poor'"},
 
-		{inQuorums, "d", QueueDeclare{Durable: true}, nil, Invalid, "invalid arg 'x-queue-type' for queue 'd' in vhost 'quorums': this release does not serve queue type 'quorum' yet"},
-		{inQuorums, "d", QueueDeclare{Durable: true}, args{"x-queue-type", "classic"}, OK, ""},
+		{inQuorums, "d", QueueDeclare{Durable: true}, nil, OK, ""},
+		{inQuorums, "d", QueueDeclare{Durable: true}, args{"x-queue-type", "classic"}, Mismatch, "inequivalent arg 'x-queue-type' for queue 'd' in vhost 'quorums': received 'classic' but current is 'quorum'"},
+		{inQuorums, "e", QueueDeclare{Durable: true}, args{"x-queue-type", "classic"}, OK, ""},
 		{inQuorums, "t", plain, nil, OK, ""}, // It could not be a quorum queue.
 	} {
 		err := c.s.declareQueue(c.name, c.d, c.args...)

@@ -198,10 +198,10 @@ var differences = map[string]difference{
 		status: 200, body: `{"name":"v2","description":"d","tags":["a","b"],"default_queue_type":"quorum","tracing":true,"cluster_state":{"rabbit@localhost":"running"}}`,
 		why: "the default queue type counts, as in RabbitMQ 4",
 	},
-	`PUT /api/queues/v2/qq {"durable":true}`: {
-		status: 400, body: `{"error":"bad_request"}`, why: "the virtual host's default is quorum, which we do not serve yet",
+	"GET /api/queues/v2/qq?columns=name,type,arguments,node": {
+		status: 200, body: `{"name":"qq","type":"quorum","arguments":{"x-queue-type":"quorum"},"node":"rabbit@localhost"}`,
+		why: "the virtual host's default queue type counts, as in RabbitMQ 4",
 	},
-	"GET /api/queues/v2/qq?columns=name,type,arguments,node": {status: 404, why: "it was refused"},
 	`PUT /api/vhosts/v3 {"default_queue_type":"bogus"}`: {
 		status: 400, body: `{"error":"bad_request"}`, why: "queue types are checked, as in RabbitMQ 4",
 	},
@@ -215,10 +215,10 @@ var differences = map[string]difference{
 	"GET /api/version":                   {status: 200, body: `"4.3.0"`, why: "as RabbitMQ 4"},
 	"GET /api/deprecated-features":       {status: 200, body: `[]`, why: "as RabbitMQ 4"},
 	"GET /api/queues?page=99": {
-		status: 400, body: `{"error":"page_out_of_range","reason":"Page out of range, page: 99 page size: 100, len: 5"}`, why: "there are fewer queues",
+		status: 400, body: `{"error":"page_out_of_range","reason":"Page out of range, page: 99 page size: 100, len: 6"}`, why: "there are fewer queues",
 	},
 	"GET /api/queues?page=1&name=^q&use_regex=true&columns=name": {
-		status: 200, body: `{"filtered_count":2,"item_count":2,"items":[{"name":"q.classic"},{"name":"q.empty"}],"page":1,"page_count":1,"page_size":100,"total_count":5}`,
+		status: 200, body: `{"filtered_count":3,"item_count":3,"items":[{"name":"q.classic"},{"name":"q.empty"},{"name":"qq"}],"page":1,"page_count":1,"page_size":100,"total_count":6}`,
 		why: "there are fewer queues",
 	},
 	`POST /api/definitions {"vhosts":[{"name":"dv"}],"queues":[{"name":"dq","vhost":"dv","durable":false,"auto_delete":false,"arguments":{}},{"name":"dq2","vhost":"dv","durable":true}]}`: {

@@ -23,8 +23,9 @@
 //	use NAME                            use another session
 //	close NAME                          end a session; what it holds is requeued
 //	user NAME [tags]                    make a user
-//	vhost NAME                          make a virtual host
-//	allow USER CONFIGURE WRITE READ     set permissions in the session's virtual host
+//	vhost NAME [default=TYPE]           make a virtual host
+//	allow USER CONFIGURE WRITE READ     set permissions in the session's virtual host,
+//	                                    or in vhost=NAME
 //	allow-topic USER EXCHANGE WRITE READ
 //	exchange NAME TYPE [durable] [auto-delete] [internal] [passive] [ARG=VALUE]
 //	delete-exchange NAME [if-unused]
@@ -35,7 +36,7 @@
 //	unbind SOURCE NAME [KEY] [to=exchange] [ARG=VALUE]
 //	publish QUEUE BODY... [persistent] [expiration=MS] [priority=N]
 //	publish x=EXCHANGE [key=KEY] BODY... [cc=KEY] [h:NAME=VALUE]
-//	consume QUEUE TAG [prefetch=N] [noack] [exclusive] [priority=N] [shared=N] [room=N]
+//	consume QUEUE TAG [prefetch=N] [noack] [exclusive] [priority=N] [shared=N] [room=N] [x-ARG=VALUE]
 //	cancel TAG
 //	room TAG N                          let the consumer's outlet take N more messages
 //	prefetch TAG N
@@ -43,6 +44,7 @@
 //	get QUEUE [noack]                   ack, requeue, reject with the tag "got"
 //	advance DURATION                    move the clock
 //	show QUEUE                          counts
+//	info QUEUE FIELD...                 type, arguments, stored
 //	queues | exchanges | bindings       what there is
 //
 // Values are integers where they look like it, true, false, else strings.

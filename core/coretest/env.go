@@ -157,8 +157,9 @@ func (a *arguments) number(name string, absent int) int {
 	return n
 }
 
-// table takes the remaining k=v words that begin with prefix.
-func (a *arguments) table(prefix string) core.Table {
+// table takes the remaining k=v words that begin with prefix, which is cut off
+// unless it is to be kept.
+func (a *arguments) table(prefix string, keep ...string) core.Table {
 	var t core.Table
 	var rest []string
 	for _, w := range a.words {
@@ -167,7 +168,7 @@ func (a *arguments) table(prefix string) core.Table {
 			rest = append(rest, w)
 			continue
 		}
-		t = append(t, core.Field{Name: strings.TrimPrefix(k, prefix), Value: scalar(v)})
+		t = append(t, core.Field{Name: strings.Join(keep, "") + strings.TrimPrefix(k, prefix), Value: scalar(v)})
 	}
 	a.words = rest
 	return t
@@ -190,7 +191,7 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"use":         (*Env).use,
 	"close":       (*Env).closeSession,
 	"user":        (*Env).user,
-	"vhost":       func(e *Env, a *arguments) error { return e.Broker.PutVHost(core.VHostDef{Name: a.next()}) },
+	"vhost":       (*Env).vhost,
 	"allow":       (*Env).allow,
 	"allow-topic": (*Env).allowTopic,
 	"exchange":    (*Env).exchange,
@@ -214,6 +215,7 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"get":       (*Env).get,
 	"advance":   (*Env).advance,
 	"show":      (*Env).show,
+	"info":      (*Env).info,
 	"queues":    (*Env).queues,
 	"exchanges": (*Env).exchanges,
 	"bindings":  (*Env).bindings,
@@ -275,8 +277,8 @@ func (e *Env) user(a *arguments) error {
 }
 
 func (e *Env) allow(a *arguments) error {
-	user := a.next()
-	return e.Broker.SetPermission(user, e.current.session.VHost().Name(), auth.Permission{Configure: a.next(), Write: a.next(), Read: a.next()})
+	user, vhost := a.next(), a.value("vhost", e.current.session.VHost().Name())
+	return e.Broker.SetPermission(user, vhost, auth.Permission{Configure: a.next(), Write: a.next(), Read: a.next()})
 }
 
 func (e *Env) allowTopic(a *arguments) error {
@@ -407,7 +409,7 @@ func (e *Env) consume(a *arguments) error {
 	o := &consumer{client: c, tag: tag, noAck: a.flag("noack"), room: a.number("room", -1)}
 	opts := core.ConsumeOptions{
 		Queue: queue, Tag: tag, NoAck: o.noAck, Exclusive: a.flag("exclusive"),
-		Priority: a.number("priority", 0), Prefetch: a.number("prefetch", 0), Outlet: o,
+		Priority: a.number("priority", 0), Prefetch: a.number("prefetch", 0), Outlet: o, Arguments: a.table("x-", "x-"),
 		Cancelled: func(_ *core.Consumer, reason string) { e.say("%s cancelled: %s", tag, reason) },
 	}
 	if n := a.number("shared", 0); n > 0 {
