@@ -35,15 +35,15 @@ type classic struct {
 	mu struct {
 		sync.Mutex
 		rules   queueRules
-		level   level
+		entries entries
 		resting resting
-		// levelCharged is how much of what level takes Memory knows of.
-		levelCharged int64
-		groups       []*consumerGroup // Descending priority.
-		consumers    map[*Consumer]struct{}
-		exclusive    *Consumer
-		given        []*Consumer // Consumers with pending deliveries in this pass.
-		settled      []Seq       // Stored entries that ended in this pass, for the log.
+		// entriesCharged is how much of what entries takes Memory knows of.
+		entriesCharged int64
+		groups         []*consumerGroup // Descending priority.
+		consumers      map[*Consumer]struct{}
+		exclusive      *Consumer
+		given          []*Consumer // Consumers with pending deliveries in this pass.
+		settled        []Seq       // Stored entries that ended in this pass, for the log.
 
 		readyBytes, unackedBytes int64
 		persistent               int // Entries that the log holds.
@@ -53,10 +53,8 @@ type classic struct {
 		pace pace
 
 		// Of messages that are in the log only; see classic_cold.go.
-		fetching bool   // A fetch is under way.
-		pageNext uint64 // The next entry that may leave memory.
-		marked   uint64 // Entries below may be handed out, says the log.
-		handed   uint64 // No stored entry from here on was handed out.
+		fetching bool // A fetch is under way.
+		paging   bool // What arrives leaves memory again.
 
 		timed      []timedEntry // Heap of entries that expire before their turn.
 		timedLive  int          // Items of timed whose entry is ready.
@@ -69,6 +67,7 @@ type classic struct {
 func newClassic(v *VHost, o *QueueOptions) Queue {
 	q := &classic{vhost: v, broker: v.broker, opts: o}
 	q.getter.queue = q
+	q.mu.entries.init(o.DefaultPriority)
 	if o.Durable {
 		q.log = v.broker.log.OpenQueue(o.ID)
 	}
@@ -101,8 +100,8 @@ func (q *classic) unlock() {
 	if len(q.mu.pace.waiting) != 0 {
 		q.releasePaceLocked()
 	}
-	if n := q.mu.level.bytes - q.mu.levelCharged; n != 0 {
-		q.mu.levelCharged += n
+	if n := q.mu.entries.bytes - q.mu.entriesCharged; n != 0 {
+		q.mu.entriesCharged += n
 		q.mu.resting.pending += n
 	}
 	if q.mu.resting.pending != 0 {
@@ -117,15 +116,15 @@ func (q *classic) unlock() {
 
 // checkLocked panics if q contradicts itself.
 func (q *classic) checkLocked() {
-	q.mu.level.check()
-	if q.mu.level.ready > 0 && !q.gone.Load() && !q.headColdLocked() {
+	q.mu.entries.check()
+	if q.mu.entries.ready > 0 && !q.gone.Load() && !q.headColdLocked() {
 		for _, g := range q.mu.groups {
 			if g.ring != nil {
 				panic("core: queue " + q.opts.Name + " has ready messages and a consumer with credit")
 			}
 		}
 	}
-	if l := &q.mu.level; l.ready == 0 && q.mu.readyBytes != 0 || l.out == 0 && q.mu.unackedBytes != 0 {
+	if e := &q.mu.entries; e.ready == 0 && q.mu.readyBytes != 0 || e.out == 0 && q.mu.unackedBytes != 0 {
 		panic("core: bytes counted wrong")
 	}
 	if len(q.mu.given) != 0 {
@@ -142,7 +141,7 @@ func (q *classic) checkLocked() {
 
 // headColdLocked reports whether the first ready entry is cold.
 func (q *classic) headColdLocked() bool {
-	c, i := q.mu.level.firstReady()
+	c, i := q.mu.entries.firstReady()
 	return c.state[i]&flagCold != 0
 }
 
@@ -196,9 +195,9 @@ func (q *classic) addConsumer(c *Consumer) error {
 		q.mu.exclusive = c
 	}
 	q.mu.consumers[c] = struct{}{}
-	if l := &q.mu.level; l.ready > 0 && q.log != nil {
-		head, i := l.firstReady()
-		q.reserveLocked(head.base + uint64(i))
+	if e := &q.mu.entries; e.ready > 0 && q.log != nil {
+		head, i := e.firstReady()
+		q.reserveLocked(head.level, head.base+Seq(i))
 	}
 	i, found := slices.BinarySearchFunc(q.mu.groups, c.opts.Priority, func(g *consumerGroup, p int) int { return p - g.priority })
 	if !found {
@@ -305,7 +304,7 @@ func (q *classic) closeIf(cond func(QueueInfo) error) (int, error) {
 	if err := cond(q.infoLocked()); err != nil {
 		return 0, err
 	}
-	ready := q.mu.level.ready
+	ready := q.mu.entries.ready
 	q.gone.Store(true)
 	if q.log != nil {
 		q.log.Drop()
@@ -320,29 +319,34 @@ func (q *classic) closeIf(cond func(QueueInfo) error) (int, error) {
 // discardAllLocked drops every entry at once. Giving back the memory of a long
 // queue takes a while: it is done behind the lock, by nobody's caller.
 func (q *classic) discardAllLocked() {
-	old, rest := q.mu.level, q.mu.resting
-	rest.pending += old.bytes - q.mu.levelCharged
-	q.mu.levelCharged = 0
-	q.mu.level = level{prio: old.prio, next: old.next}
+	e, rest := &q.mu.entries, q.mu.resting
+	n := e.ready + e.out
+	rest.pending += e.bytes - q.mu.entriesCharged
+	chunks := e.takeAll()
+	if q.gone.Load() {
+		rest.pending -= e.bytes
+		e.forgetLevels()
+	}
+	q.mu.entriesCharged = e.bytes
 	q.mu.resting = resting{}
 	q.mu.readyBytes, q.mu.unackedBytes, q.mu.persistent = 0, 0, 0
 	q.mu.timed, q.mu.timedLive = nil, 0
-	if old.head == nil {
+	if chunks == nil {
 		rest.trim()
 		q.broker.memory.charge(rest.pending)
 		return
 	}
-	if old.ready+old.out < 1000 {
-		discard(q.broker, &old, &rest)
+	if n < 1000 {
+		discard(q.broker, chunks, &rest)
 		return
 	}
-	q.broker.spawn(func() { discard(q.broker, &old, &rest) })
+	q.broker.spawn(func() { discard(q.broker, chunks, &rest) })
 }
 
-// discard releases the messages of a level that no queue has any more, with
-// the slabs they rest in.
-func discard(b *Broker, l *level, r *resting) {
-	for c := l.head; c != nil; {
+// discard releases the messages of chunks that no queue has any more, with the
+// slabs they rest in.
+func discard(b *Broker, c *chunk, r *resting) {
+	for c != nil {
 		if c.msg != nil {
 			for i, m := range c.msg {
 				switch {
@@ -362,7 +366,7 @@ func discard(b *Broker, l *level, r *resting) {
 		}
 		clear(c.state[:])
 		next := c.next
-		c.prev, c.next = nil, nil
+		c.prev, c.next, c.level = nil, nil, nil
 		chunkPool.Put(c)
 		c = next
 		r.pending -= chunkBytes
@@ -378,8 +382,8 @@ func (q *classic) Info() QueueInfo {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.infoLocked()
-	if l := &q.mu.level; l.ready > 0 {
-		if c, n := l.firstReady(); c.state[n]&flagCold == 0 {
+	if e := &q.mu.entries; e.ready > 0 {
+		if c, n := e.firstReady(); c.state[n]&flagCold == 0 {
 			i.HeadTimestamp = c.msg[n].ArrivedMS
 		}
 	}
@@ -395,19 +399,19 @@ func (q *classic) Info() QueueInfo {
 func (q *classic) counts() (ready, consumers int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.mu.level.ready, len(q.mu.consumers)
+	return q.mu.entries.ready, len(q.mu.consumers)
 }
 
 func (q *classic) infoLocked() QueueInfo {
 	return QueueInfo{
 		Options: q.opts,
-		Ready:   q.mu.level.ready, Unacked: q.mu.level.out,
+		Ready:   q.mu.entries.ready, Unacked: q.mu.entries.out,
 		ReadyBytes: q.mu.readyBytes, UnackedBytes: q.mu.unackedBytes,
 		Persistent: q.mu.persistent,
 		Consumers:  len(q.mu.consumers), ExclusiveUse: q.mu.exclusive != nil,
 		IdleSinceMS: max(q.mu.lastPublishMS, q.lastUse.Load()),
-		InMemory:    q.mu.level.ready + q.mu.level.out - q.mu.level.cold,
-		MemoryBytes: q.mu.resting.charged + q.mu.level.bytes,
+		InMemory:    q.mu.entries.ready + q.mu.entries.out - q.mu.entries.cold,
+		MemoryBytes: q.mu.resting.charged + q.mu.entries.bytes,
 		Counters:    q.mu.counters,
 	}
 }
@@ -416,10 +420,13 @@ func (q *classic) infoLocked() QueueInfo {
 func (q *classic) trim() {
 	q.mu.Lock()
 	if q.broker.memory.pressed() {
-		q.mu.pageNext = 0
+		q.mu.paging = true
+		for l := range q.mu.entries.levels() {
+			l.pageNext = firstSeq(l.prio)
+		}
 	}
 	q.pageOutLocked()
-	if q.mu.level.head == nil {
+	if q.mu.entries.ready+q.mu.entries.out == 0 {
 		q.mu.resting.trim()
 		q.mu.settled = nil
 		if cap(q.mu.timed) > 64 && len(q.mu.timed) == 0 {

@@ -37,19 +37,25 @@ func (q *classic) overShareLocked() bool {
 	if q.broker.memory.pressed() {
 		share = min(share, shareWhenPressed)
 	}
-	if q.mu.resting.charged <= share && q.mu.level.cold == 0 {
-		q.mu.pageNext = q.mu.level.next // What is there now is the head that stays.
+	if q.mu.resting.charged <= share && q.mu.entries.cold == 0 {
+		q.mu.paging = false
 		return false
 	}
-	return q.mu.resting.charged > share/2 || q.mu.level.cold > 0
+	if !q.mu.paging {
+		q.mu.paging = true
+		for l := range q.mu.entries.levels() {
+			l.pageNext = l.next // What is there now is the head that stays.
+		}
+	}
+	return true
 }
 
-// pageLocked gives a transient message, just made entry n, to the log, so that
+// pageLocked gives a transient message, just made entry s, to the log, so that
 // it can leave memory.
-func (q *classic) pageLocked(p *Publisher, m, origin *Message, n uint64) {
-	c := q.mu.level.find(n)
-	c.state[n&(chunkLen-1)] |= flagLogged | flagPaged
-	q.log.Add(p.pagingSet(), q.mu.level.seq(n), m, origin)
+func (q *classic) pageLocked(p *Publisher, m, origin *Message, s Seq) {
+	c := q.mu.entries.find(s)
+	c.state[s.slot()] |= flagLogged | flagPaged
+	q.log.Add(p.pagingSet(), s, m, origin)
 }
 
 // pageOutLocked makes entries cold that the log has written.
@@ -57,32 +63,46 @@ func (q *classic) pageOutLocked() {
 	if !q.overShareLocked() {
 		return
 	}
-	l := &q.mu.level
-	written := q.log.Written(l.prio).number()
-	for n := q.mu.pageNext; n < min(written, l.next); {
-		c := l.find(n)
+	for l := range q.mu.entries.levels() {
+		if l.pageNext < l.next {
+			q.pageOutLevelLocked(l)
+		}
+	}
+}
+
+func (q *classic) pageOutLevelLocked(l *level) {
+	e := &q.mu.entries
+	written := q.log.Written(l.prio)
+	for s := l.pageNext; s < min(written, l.next); {
+		c := e.find(s)
 		if c == nil {
-			n = n&^(chunkLen-1) + chunkLen
+			s = s.chunkBase() + chunkLen
 			continue
 		}
-		for i := int32(n & (chunkLen - 1)); i < chunkLen && n < written; i, n = i+1, n+1 {
-			if s := c.state[i]; s&(stateMask|flagLogged|flagCold) != stateReady|flagLogged {
+		for i := s.slot(); i < chunkLen && s < written; i, s = i+1, s+1 {
+			if c.state[i]&(stateMask|flagLogged|flagCold) != stateReady|flagLogged {
 				continue
 			}
 			if m := c.msg[i]; m.ExpiresMS != 0 && c.state[i]&flagTimed == 0 {
 				c.state[i] |= flagTimed
-				q.addTimedLocked(m.ExpiresMS, c.base+uint64(i))
+				q.addTimedLocked(m.ExpiresMS, s)
 			}
-			q.free(l.freeze(c, i))
+			q.free(e.freeze(c, i))
 		}
-		q.mu.pageNext = n
+		l.pageNext = s
 	}
+}
+
+// wantsColdLocked reports whether cold messages should be read: one is next, or
+// fewer than enough are in memory.
+func (q *classic) wantsColdLocked(enough int) bool {
+	e := &q.mu.entries
+	return e.cold > 0 && len(q.mu.consumers) != 0 && (e.ready-e.cold < enough || q.headColdLocked())
 }
 
 // fetchAheadLocked starts a fetch if consumers will soon want what is cold.
 func (q *classic) fetchAheadLocked() {
-	l := &q.mu.level
-	if q.mu.fetching || len(q.mu.consumers) == 0 || l.ready-l.cold >= fetchBelow {
+	if q.mu.fetching || !q.wantsColdLocked(fetchBelow) {
 		return
 	}
 	q.mu.fetching = true
@@ -117,15 +137,15 @@ func (q *classic) fetch() (more bool, notNow error) {
 
 	var t Touched
 	q.mu.Lock()
-	l := &q.mu.level
+	e := &q.mu.entries
 	for k, s := range seqs {
-		n, m := s.number(), found[k]
-		c, i := l.find(n), int32(n&(chunkLen-1))
+		m := found[k]
+		c, i := e.find(s), s.slot()
 		switch cold := c != nil && c.state[i]&flagCold != 0; {
 		case cold && m != nil:
 			// The log knows the message's own expiry only; the queue's heap knows
 			// when it expires here, and that item stays.
-			q.mu.readyBytes -= l.thaw(c, i, m)
+			q.mu.readyBytes -= e.thaw(c, i, m)
 		case cold && lost[k]:
 			q.mu.counters.Damaged++
 			q.leaveReadyLocked(c, i)
@@ -136,7 +156,7 @@ func (q *classic) fetch() (more bool, notNow error) {
 	}
 	q.mu.resting.adopt(&arena)
 	q.deliverLocked(&t)
-	more = notNow == nil && l.cold > 0 && len(q.mu.consumers) != 0 && l.ready-l.cold < 2*fetchBelow && !q.gone.Load()
+	more = notNow == nil && !q.gone.Load() && q.wantsColdLocked(2*fetchBelow)
 	if !more {
 		q.mu.fetching = false
 	}
@@ -156,18 +176,23 @@ func (f fetchTask) Fire(int64) {
 	q := f.q
 	q.mu.Lock()
 	defer q.unlock()
-	if !q.gone.Load() && q.mu.level.cold > 0 {
+	if !q.gone.Load() {
 		q.fetchAheadLocked()
 	}
 }
 
-// firstCold returns the tokens of the first cold entries.
+// firstCold returns the tokens of the first cold entries, all of one level.
 func (q *classic) firstCold() (seqs []Seq) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := &q.mu.level
-	if l.cold == 0 {
+	if q.mu.entries.cold == 0 {
 		return nil
+	}
+	var l *level
+	for l = range q.mu.entries.levels() {
+		if l.cold > 0 {
+			break
+		}
 	}
 	budget := q.broker.queueMemory / 4
 	for c := l.cursor; c != nil && len(seqs) < fetchAtOnce && budget > 0; c = c.next {
@@ -177,7 +202,7 @@ func (q *classic) firstCold() (seqs []Seq) {
 		each := c.coldBytes / int64(c.cold)
 		for i := range c.state {
 			if c.state[i]&flagCold != 0 {
-				seqs = append(seqs, l.seq(c.base+uint64(i)))
+				seqs = append(seqs, c.base+Seq(i))
 				budget -= each
 			}
 		}
@@ -185,27 +210,27 @@ func (q *classic) firstCold() (seqs []Seq) {
 	return seqs
 }
 
-// markLocked notes that entry n is handed out.
-func (q *classic) markLocked(n uint64, state uint8) {
+// markLocked notes that the entry s of l is handed out.
+func (q *classic) markLocked(l *level, s Seq, state uint8) {
 	if state&flagLogged == 0 {
 		return
 	}
-	q.mu.handed = max(q.mu.handed, n+1)
-	q.reserveLocked(n)
+	l.handed = max(l.handed, s+1)
+	q.reserveLocked(l, s)
 }
 
-// reserveLocked tells the log that entries up to n, and some behind it, may be
-// handed out. It does so when half of what was reserved is used, when a consumer
+// reserveLocked tells the log that entries of l up to s, and some behind it, may
+// be handed out. It does so when half of what was reserved is used, when a consumer
 // comes, and, while there are consumers, before a message's own set is written:
 // so the mark is on disk by the time that it is needed, but for a message that
 // was on disk before anyone wanted it and is handed out within the one write
 // that the mark takes.
-func (q *classic) reserveLocked(n uint64) {
-	if n+markAhead/2 < q.mu.marked {
+func (q *classic) reserveLocked(l *level, s Seq) {
+	if s+markAhead/2 < l.marked {
 		return
 	}
-	q.mu.marked = n + markAhead
-	q.log.Mark(q.mu.level.prio, q.mu.level.seq(q.mu.marked))
+	l.marked = s + markAhead
+	q.log.Mark(l.prio, l.marked)
 }
 
 // stop tells the log how far the queue has really handed out, so that after a
@@ -213,9 +238,14 @@ func (q *classic) reserveLocked(n uint64) {
 func (q *classic) stop() {
 	q.mu.Lock()
 	defer q.unlock()
-	if q.log != nil && q.mu.marked != q.mu.handed {
-		q.mu.marked = q.mu.handed
-		q.log.Mark(q.mu.level.prio, q.mu.level.seq(q.mu.handed))
+	if q.log == nil {
+		return
+	}
+	for l := range q.mu.entries.levels() {
+		if l.marked != l.handed {
+			l.marked = l.handed
+			q.log.Mark(l.prio, l.handed)
+		}
 	}
 }
 
@@ -234,26 +264,24 @@ func (r *resting) adopt(o *resting) {
 func (q *classic) recover(r RecoveredLevel) {
 	q.mu.Lock()
 	defer q.unlock()
-	l := &q.mu.level
-	marked := r.Marked.number()
+	l := q.mu.entries.level(r.Priority)
 	for _, e := range r.Entries {
-		n := e.Seq.number()
 		state := flagLogged
-		if n < marked {
+		if e.Seq < r.Marked {
 			state |= flagRedelivered
 		}
 		if e.ExpiresMS != 0 {
 			state |= flagTimed
 		}
-		l.addCold(n, state, int64(e.BodyBytes))
+		q.mu.entries.addCold(e.Seq, state, int64(e.BodyBytes))
 		q.mu.readyBytes += int64(e.BodyBytes)
 		q.mu.persistent++
 		if e.ExpiresMS != 0 {
-			q.addTimedLocked(e.ExpiresMS, n)
+			q.addTimedLocked(e.ExpiresMS, e.Seq)
 		}
 	}
-	l.next = max(l.next, r.Next.number(), marked)
-	q.mu.marked, q.mu.handed = marked, marked
-	q.mu.pageNext = l.next
+	l.next = max(l.next, r.Next, r.Marked)
+	l.marked = max(r.Marked, firstSeq(l.prio))
+	l.handed, l.pageNext = l.marked, l.next
 	q.setExpiryTimerLocked()
 }

@@ -7,8 +7,8 @@ package core
 // up, and the heap is rebuilt when they are the majority.
 
 type timedEntry struct {
-	atMS   int64
-	number uint64
+	atMS int64
+	seq  Seq
 }
 
 type expiryTask struct{ q *classic }
@@ -36,12 +36,12 @@ func (q *classic) isTimed(m *Message) bool {
 	return m.ExpiresMS != 0 && (q.mu.mixedTTL || q.mu.rules.ttlMS < 0 || m.ExpiresMS < m.ArrivedMS+q.mu.rules.ttlMS)
 }
 
-func (q *classic) addTimedLocked(atMS int64, n uint64) {
+func (q *classic) addTimedLocked(atMS int64, s Seq) {
 	if len(q.mu.timed) > 64 && len(q.mu.timed) > 2*q.mu.timedLive {
 		q.rebuildTimedLocked()
 	}
 	q.mu.timedLive++
-	h := append(q.mu.timed, timedEntry{atMS, n})
+	h := append(q.mu.timed, timedEntry{atMS, s})
 	i := len(h) - 1
 	for i > 0 {
 		up := (i - 1) / 2
@@ -95,12 +95,11 @@ func (q *classic) rebuildTimedLocked() {
 
 // timedReadyLocked returns the chunk of e's entry if e still speaks of it.
 func (q *classic) timedReadyLocked(e timedEntry) *chunk {
-	c := q.mu.level.find(e.number)
+	c := q.mu.entries.find(e.seq)
 	if c == nil {
 		return nil
 	}
-	i := e.number & (chunkLen - 1)
-	if c.state[i]&(stateMask|flagTimed) != stateReady|flagTimed {
+	if c.state[e.seq.slot()]&(stateMask|flagTimed) != stateReady|flagTimed {
 		return nil
 	}
 	return c
@@ -109,10 +108,13 @@ func (q *classic) timedReadyLocked(e timedEntry) *chunk {
 // inTurnLocked reports whether there may be entries that expire in their turn.
 func (q *classic) inTurnLocked() bool { return q.mu.rules.ttlMS >= 0 || q.mu.mixedTTL }
 
-// headExpiryLocked is when the first ready entry expires, 0 for never. A cold
-// one has an item of its own.
-func (q *classic) headExpiryLocked() int64 {
-	c, i := q.mu.level.firstReady()
+// headExpiry is when l's first ready entry expires, 0 for never. A cold one has
+// an item of its own.
+func (l *level) headExpiry() int64 {
+	if l.ready == 0 {
+		return 0
+	}
+	c, i := l.firstReady()
 	if c.state[i]&flagCold != 0 {
 		return 0
 	}
@@ -125,9 +127,11 @@ func (q *classic) setExpiryTimerLocked() {
 	if len(q.mu.timed) != 0 {
 		at = q.mu.timed[0].atMS
 	}
-	if q.inTurnLocked() && q.mu.level.ready > 0 {
-		if e := q.headExpiryLocked(); e != 0 && (at == 0 || e < at) {
-			at = e
+	if q.inTurnLocked() && q.mu.entries.ready > 0 {
+		for l := range q.mu.entries.levels() {
+			if e := l.headExpiry(); e != 0 && (at == 0 || e < at) {
+				at = e
+			}
 		}
 	}
 	if at != 0 && (q.mu.expiryAtMS == 0 || at < q.mu.expiryAtMS) {
@@ -163,16 +167,17 @@ func (q *classic) expire(now int64) {
 			e := q.mu.timed[0]
 			q.popTimedLocked()
 			if c := q.timedReadyLocked(e); c != nil {
-				q.expireLocked(c, int32(e.number&(chunkLen-1)))
+				q.expireLocked(c, e.seq.slot())
 			}
 			n++
 		}
-		for q.inTurnLocked() && q.mu.level.ready > 0 && n < expireAtOnce {
-			if e := q.headExpiryLocked(); e == 0 || e > now {
-				break
+		if q.inTurnLocked() {
+			for l := range q.mu.entries.levels() {
+				for e := l.headExpiry(); e != 0 && e <= now && n < expireAtOnce; e = l.headExpiry() {
+					q.expireLocked(l.firstReady())
+					n++
+				}
 			}
-			q.expireLocked(q.mu.level.firstReady())
-			n++
 		}
 		if more = n == expireAtOnce; !more {
 			q.setExpiryTimerLocked()

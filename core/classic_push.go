@@ -21,7 +21,7 @@ func (q *classic) push(p *Publisher, ms []Publication, runs []run, t *Touched) {
 	for _, r := range runs {
 		q.pushRunLocked(p, ms[r.from:r.to], t)
 	}
-	if q.mu.level.ready >= paceAbove {
+	if q.mu.entries.ready >= paceAbove {
 		q.paceLocked(p)
 	}
 	q.unlock()
@@ -30,7 +30,7 @@ func (q *classic) push(p *Publisher, ms []Publication, runs []run, t *Touched) {
 func (q *classic) pushRunLocked(p *Publisher, ms []Publication, t *Touched) {
 	q.mu.counters.Published += uint64(len(ms))
 	i, bytes := 0, 0
-	for i < len(ms) && q.mu.level.ready == 0 {
+	for i < len(ms) && q.mu.entries.ready == 0 {
 		m := &ms[i]
 		c := q.nextLocked()
 		if c == nil {
@@ -49,12 +49,13 @@ func (q *classic) pushRunLocked(p *Publisher, ms []Publication, t *Touched) {
 			if q.stores(&m.Message) {
 				state |= flagLogged
 			}
-			n := q.mu.level.add(r, state)
+			l := q.levelOf(&m.Message)
+			s := q.mu.entries.add(l, r, state)
 			q.mu.unackedBytes += int64(len(r.Body))
-			q.markLocked(n, state)
-			q.handLocked(c, r, q.mu.level.seq(n), false)
+			q.markLocked(l, s, state)
+			q.handLocked(c, r, s, false)
 			if state&flagLogged != 0 {
-				q.storeLocked(p, m, r, n)
+				q.storeLocked(p, m, r, l, s)
 			}
 		}
 		i++
@@ -70,24 +71,31 @@ func (q *classic) pushRunLocked(p *Publisher, ms []Publication, t *Touched) {
 	}
 }
 
+// levelOf returns the level that m belongs to.
+func (q *classic) levelOf(m *Message) *level {
+	if q.opts.MaxPriority == 0 {
+		return &q.mu.entries.plain
+	}
+	return q.mu.entries.level(q.opts.priorityOf(m))
+}
+
 // stores reports whether m must be on disk before its publisher is told so.
 func (q *classic) stores(m *Message) bool { return m.Persistent && q.log != nil }
 
-// storeLocked refers to entry n in the publisher's change set.
-func (q *classic) storeLocked(p *Publisher, m *Publication, resting *Message, n uint64) {
+// storeLocked refers to the entry s of l in the publisher's change set.
+func (q *classic) storeLocked(p *Publisher, m *Publication, resting *Message, l *level, s Seq) {
 	m.logged = true
 	q.mu.persistent++
 	if len(q.mu.consumers) != 0 {
-		q.reserveLocked(n)
+		q.reserveLocked(l, s)
 	}
-	q.log.Add(p.changeSet(), q.mu.level.seq(n), resting, &m.Message)
+	q.log.Add(p.changeSet(), s, resting, &m.Message)
 }
 
 // enqueueLocked makes ms ready entries.
 func (q *classic) enqueueLocked(p *Publisher, ms []Publication) {
-	l := &q.mu.level
 	page := q.overShareLocked()
-	if q.mu.mixedTTL && l.ready+l.out == 0 {
+	if e := &q.mu.entries; q.mu.mixedTTL && e.ready+e.out == 0 {
 		q.mu.mixedTTL = false
 	}
 	for i := range ms {
@@ -106,15 +114,16 @@ func (q *classic) enqueueLocked(p *Publisher, ms []Publication) {
 			state |= flagTimed
 		}
 		r := q.rest(m)
-		n := l.add(r, state)
+		l := q.levelOf(&m.Message)
+		s := q.mu.entries.add(l, r, state)
 		q.mu.readyBytes += int64(len(r.Body))
 		if state&flagLogged != 0 {
-			q.storeLocked(p, m, r, n)
+			q.storeLocked(p, m, r, l, s)
 		} else if page {
-			q.pageLocked(p, r, &m.Message, n)
+			q.pageLocked(p, r, &m.Message, s)
 		}
 		if timed {
-			q.addTimedLocked(m.ExpiresMS, n)
+			q.addTimedLocked(m.ExpiresMS, s)
 		}
 	}
 	q.setExpiryTimerLocked()
@@ -181,16 +190,16 @@ func (q *classic) handOverLocked(t *Touched) {
 
 // deliverLocked hands ready messages to consumers while there are both.
 func (q *classic) deliverLocked(t *Touched) {
-	l := &q.mu.level
-	if l.ready == 0 {
+	e := &q.mu.entries
+	if e.ready == 0 {
 		return
 	}
 	var done [deliverAtOnce]*Message // Handed to consumers that will not ack.
 	var now int64
-	for l.ready > 0 {
+	for e.ready > 0 {
 		n, bytes, freed := 0, 0, 0
-		for l.ready > 0 && n < deliverAtOnce && bytes < deliverBytesAtOnce {
-			c, i := l.firstReady()
+		for e.ready > 0 && n < deliverAtOnce && bytes < deliverBytesAtOnce {
+			c, i := e.firstReady()
 			if c.state[i]&flagCold != 0 {
 				break
 			}
@@ -217,16 +226,16 @@ func (q *classic) deliverLocked(t *Touched) {
 			}
 			if to.opts.NoAck {
 				to.in.pending = append(to.in.pending, Delivery{Message: m, Redelivered: redelivered})
-				q.markLocked(c.base+uint64(i), c.state[i])
+				q.markLocked(c.level, c.base+Seq(i), c.state[i])
 				q.endLocked(c, i)
 				done[freed] = m
 				freed++
 				continue
 			}
 			q.mu.unackedBytes += int64(len(m.Body))
-			seq := l.seq(c.base + uint64(i))
-			q.markLocked(c.base+uint64(i), c.state[i])
-			l.takeOut(c, i)
+			seq := c.base + Seq(i)
+			q.markLocked(c.level, seq, c.state[i])
+			e.takeOut(c, i)
 			q.handLocked(to, m, seq, redelivered)
 		}
 		q.handOverLocked(t)
@@ -237,14 +246,14 @@ func (q *classic) deliverLocked(t *Touched) {
 			break
 		}
 	}
-	if l.cold > 0 {
+	if e.cold > 0 {
 		q.fetchAheadLocked()
 	}
 }
 
 // leaveReadyLocked accounts for a ready entry that is about to be something else.
 func (q *classic) leaveReadyLocked(c *chunk, i int32) {
-	q.mu.readyBytes -= q.mu.level.size(c, i)
+	q.mu.readyBytes -= c.size(i)
 	if c.state[i]&flagTimed != 0 {
 		c.state[i] &^= flagTimed
 		q.mu.timedLive--
@@ -258,9 +267,9 @@ func (q *classic) endLocked(c *chunk, i int32) *Message {
 		if c.state[i]&flagPaged == 0 {
 			q.mu.persistent--
 		}
-		q.mu.settled = append(q.mu.settled, q.mu.level.seq(c.base+uint64(i)))
+		q.mu.settled = append(q.mu.settled, c.base+Seq(i))
 	}
-	return q.mu.level.remove(c, i)
+	return q.mu.entries.remove(c, i)
 }
 
 // get hands the first ready message to fn.
@@ -281,10 +290,10 @@ func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)
 func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (found, cold bool) {
 	q.mu.Lock()
 	defer q.unlock()
-	l := &q.mu.level
+	e := &q.mu.entries
 	var now int64
-	for l.ready > 0 {
-		c, i := l.firstReady()
+	for e.ready > 0 {
+		c, i := e.firstReady()
 		if c.state[i]&flagCold != 0 {
 			return false, true
 		}
@@ -303,20 +312,20 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 		if d.Redelivered {
 			q.mu.counters.Redelivered++
 		}
-		n := c.base + uint64(i)
-		q.markLocked(n, c.state[i])
+		seq := c.base + Seq(i)
+		q.markLocked(c.level, seq, c.state[i])
 		if noAck {
 			q.mu.counters.GotAuto++
 			q.endLocked(c, i)
-			fn(&q.getter, &d, l.ready)
+			fn(&q.getter, &d, e.ready)
 			q.free(m)
 			return true, false
 		}
 		q.mu.counters.GotAck++
-		d.Seq = l.seq(n)
+		d.Seq = seq
 		q.mu.unackedBytes += int64(len(m.Body))
-		l.takeOut(c, i)
-		fn(&q.getter, &d, l.ready)
+		e.takeOut(c, i)
+		fn(&q.getter, &d, e.ready)
 		return true, false
 	}
 	q.mu.counters.GetEmpty++

@@ -11,9 +11,7 @@ func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 	n := 0
 	var now int64
 	for _, s := range seqs {
-		k := s.number()
-		c := q.mu.level.find(k)
-		i := int32(k & (chunkLen - 1))
+		c, i := q.mu.entries.find(s), s.slot()
 		if c == nil || c.state[i]&stateMask != stateOut {
 			continue
 		}
@@ -62,11 +60,11 @@ func (q *classic) requeueLocked(c *chunk, i int32, m *Message, now int64) bool {
 		q.mu.counters.Expired++
 		return false
 	}
-	q.mu.level.putBack(c, i)
+	q.mu.entries.putBack(c, i)
 	q.mu.readyBytes += int64(len(m.Body))
 	if q.isTimed(m) {
 		c.state[i] |= flagTimed
-		q.addTimedLocked(m.ExpiresMS, c.base+uint64(i))
+		q.addTimedLocked(m.ExpiresMS, c.base+Seq(i))
 	}
 	q.setExpiryTimerLocked()
 	return true
@@ -76,24 +74,38 @@ func (q *classic) requeueLocked(c *chunk, i int32, m *Message, now int64) bool {
 func (q *classic) purge(*Touched) int {
 	q.mu.Lock()
 	defer q.unlock()
-	l := &q.mu.level
-	n := l.ready
+	e := &q.mu.entries
+	n := e.ready
 	q.mu.counters.Purged += uint64(n)
 	if q.log != nil {
-		var survivors []Seq
-		for c := l.head; c != nil; c = c.next {
-			for i, s := range c.state {
-				if s&stateMask == stateOut && s&flagLogged != 0 {
-					survivors = append(survivors, l.seq(c.base+uint64(i)))
-				}
-			}
+		for l := range e.levels() {
+			q.log.Purge(l.prio, l.next, l.survivors())
 		}
-		q.log.Purge(l.prio, l.seq(l.next), survivors)
 	}
-	if l.out == 0 {
+	if e.out == 0 {
 		q.discardAllLocked()
 		return n
 	}
+	for l := range e.levels() {
+		q.purgeLevelLocked(l)
+	}
+	return n
+}
+
+// survivors returns the stored entries that a purge leaves, ascending.
+func (l *level) survivors() (seqs []Seq) {
+	for c := l.head; c != nil; c = c.next {
+		for i, s := range c.state {
+			if s&stateMask == stateOut && s&flagLogged != 0 {
+				seqs = append(seqs, c.base+Seq(i))
+			}
+		}
+	}
+	return seqs
+}
+
+// purgeLevelLocked removes what is ready in l, of which the log knows already.
+func (q *classic) purgeLevelLocked(l *level) {
 	for c := l.head; c != nil; {
 		next := c.next
 		for i := int32(0); i < chunkLen && c.ready > 0; i++ {
@@ -105,7 +117,7 @@ func (q *classic) purge(*Touched) int {
 				q.mu.persistent--
 			}
 			last := c.live == 1
-			if m := l.remove(c, i); m != nil {
+			if m := q.mu.entries.remove(c, i); m != nil {
 				q.free(m)
 			}
 			if last {
@@ -114,5 +126,4 @@ func (q *classic) purge(*Touched) int {
 		}
 		c = next
 	}
-	return n
 }

@@ -1,6 +1,12 @@
 package core
 
-import "sync"
+import (
+	"iter"
+	"math/bits"
+	"slices"
+	"sync"
+	"unsafe"
+)
 
 // chunkLen is how many consecutive entries share a chunk.
 const chunkLen = 128
@@ -24,14 +30,59 @@ const (
 	flagPaged uint8 = 1 << 7
 )
 
+// entries is all that a queue holds: a level for each priority. The queue's lock
+// guards it.
+//
+//	             first chunk                     last chunk
+//	priority 9   [ready out gone ...] - ... -    [...]           <- top
+//	priority 4   (nothing ready)
+//	priority 0   [...]                                           inline
+//
+// Nearly every queue has one level; it stands inline, and nothing looks for
+// another. The others come with the first message of their priority and stay.
+// An entry is found by its token alone: the chunks of all levels are in one map.
+type entries struct {
+	ready, out int    // Of all levels.
+	top        *level // The highest level with ready entries; any if none has.
+	hit        *chunk // What find found last: most look-ups hit it again.
+	byBase     map[Seq]*chunk
+	cold       int     // The part of ready that is cold.
+	bytes      int64   // What chunks and levels beyond the first take.
+	several    *levels // nil while there is one level.
+	plain      level
+}
+
+// levels is the part of entries that a queue with several levels has.
+type levels struct {
+	all   [256]*level // By priority; nil where none is needed yet.
+	order []*level    // The same, highest priority first.
+	ready [4]uint64   // Bit p is set while level p has ready entries.
+}
+
+// level is the entries of one priority, in ascending order of their numbers.
+// Chunks are linked in order; a new one always goes to the end.
+type level struct {
+	prio        uint8
+	next        Seq // The next entry's.
+	head, tail  *chunk
+	cursor      *chunk // No ready entry lies in a chunk before it; nil when none is ready.
+	ready, cold int
+
+	// Of messages that are in the log only; see classic_cold.go.
+	pageNext Seq // The next entry that may leave memory.
+	marked   Seq // Entries below may be handed out, says the log.
+	handed   Seq // No stored entry from here on was handed out.
+}
+
 // chunk holds the state of chunkLen consecutive entries of a level, and their
 // messages as far as they are in memory.
 type chunk struct {
-	base        uint64 // Number of entry 0, a multiple of chunkLen.
-	live, ready int32  // Entries not gone; entries ready.
-	first       int32  // No ready entry lies before this index.
-	cold        int32  // Entries that are cold,
-	coldBytes   int64  // and the bodies of those together.
+	base        Seq // Of entry 0; its number is a multiple of chunkLen.
+	level       *level
+	live, ready int32 // Entries not gone; entries ready.
+	first       int32 // No ready entry lies before this index.
+	cold        int32 // Entries that are cold,
+	coldBytes   int64 // and the bodies of those together.
 	prev, next  *chunk
 	state       [chunkLen]uint8
 	msg         *messages // nil while all are cold.
@@ -39,10 +90,14 @@ type chunk struct {
 
 type messages [chunkLen]*Message
 
-// What a chunk takes, without and with its messages, for memory accounting.
+// What these take, for memory accounting: a chunk without its messages, but with
+// its place in the map; the messages of a chunk; what comes with a second level; a
+// level.
 const (
 	chunkBytes    = 224
 	messagesBytes = 8 * chunkLen
+	levelsBytes   = int64(unsafe.Sizeof(levels{}))
+	levelBytes    = int64(unsafe.Sizeof(level{})) + 16
 )
 
 var (
@@ -50,64 +105,152 @@ var (
 	messagesPool = sync.Pool{New: func() any { return new(messages) }}
 )
 
-// level is the entries of one priority in a queue, in ascending order of their
-// numbers. The queue's lock guards it.
-//
-// Chunks are linked in order; a new one always goes to the end. byBase finds
-// one from the number of an entry; most look-ups hit the chunk of the last one.
-type level struct {
-	prio       uint8
-	next       uint64 // The next entry's number.
-	head, tail *chunk
-	hit        *chunk
-	byBase     map[uint64]*chunk
-	cursor     *chunk // No ready entry lies in a chunk before it; nil when none is ready.
-	ready, out int
-	cold       int   // The part of ready that is cold.
-	bytes      int64 // What chunks take.
+// firstSeq is the token of the first entry of priority prio.
+func firstSeq(prio uint8) Seq { return Seq(prio) << 56 }
+
+// priority is the part of s that says which level it belongs to.
+func (s Seq) priority() uint8 { return uint8(s >> 56) }
+
+// slot is the index in its chunk of the entry that s names.
+func (s Seq) slot() int32 { return int32(s & (chunkLen - 1)) }
+
+// chunkBase is the base of the chunk of the entry that s names.
+func (s Seq) chunkBase() Seq { return s &^ (chunkLen - 1) }
+
+func (l *level) init(prio uint8) {
+	l.prio = prio
+	l.next = firstSeq(prio)
+	l.pageNext, l.marked, l.handed = l.next, l.next, l.next
 }
 
-// seq makes the token of entry n.
-func (l *level) seq(n uint64) Seq { return Seq(uint64(l.prio)<<56 | n) }
+// init makes e ready. Its first level is that of priority prio.
+func (e *entries) init(prio uint8) {
+	e.plain.init(prio)
+	e.top = &e.plain
+}
 
-// number is the part of s that counts entries.
-func (s Seq) number() uint64 { return uint64(s) & (1<<56 - 1) }
+// level returns the level of priority prio, making it if need be.
+func (e *entries) level(prio uint8) *level {
+	if prio == e.plain.prio {
+		return &e.plain
+	}
+	if e.several != nil && e.several.all[prio] != nil {
+		return e.several.all[prio]
+	}
+	return e.newLevel(prio)
+}
 
-// add appends an entry and returns its number.
-func (l *level) add(m *Message, state uint8) uint64 {
-	n := l.next
+func (e *entries) newLevel(prio uint8) *level {
+	if e.several == nil {
+		e.several = &levels{order: []*level{&e.plain}}
+		e.several.all[e.plain.prio] = &e.plain
+		if e.plain.ready > 0 {
+			e.several.note(&e.plain)
+		}
+		e.bytes += levelsBytes
+	}
+	v := e.several
+	l := &level{}
+	l.init(prio)
+	v.all[prio] = l
+	i, _ := slices.BinarySearchFunc(v.order, prio, func(o *level, p uint8) int { return int(p) - int(o.prio) })
+	v.order = slices.Insert(v.order, i, l)
+	e.bytes += levelBytes
+	return l
+}
+
+// levels goes through the levels there are, highest priority first.
+func (e *entries) levels() iter.Seq[*level] {
+	return func(yield func(*level) bool) {
+		if e.several == nil {
+			yield(&e.plain)
+			return
+		}
+		for _, l := range e.several.order {
+			if !yield(l) {
+				return
+			}
+		}
+	}
+}
+
+// note remembers that l has ready entries.
+func (v *levels) note(l *level) { v.ready[l.prio>>6] |= 1 << (l.prio & 63) }
+
+// highest returns the highest level with ready entries, or nil.
+func (v *levels) highest() *level {
+	for i := len(v.ready) - 1; i >= 0; i-- {
+		if w := v.ready[i]; w != 0 {
+			return v.all[i<<6+bits.Len64(w)-1]
+		}
+	}
+	return nil
+}
+
+// becameReady is called when l, which had no ready entry, has one in c.
+func (e *entries) becameReady(l *level, c *chunk) {
+	l.cursor = c
+	if e.several == nil {
+		return
+	}
+	e.several.note(l)
+	if l.prio > e.top.prio || e.top.ready == 0 {
+		e.top = l
+	}
+}
+
+// becameEmpty is called when l has no ready entry left. With the cursor at nil,
+// the next entry to become ready sets it.
+func (e *entries) becameEmpty(l *level) {
+	l.cursor = nil
+	if e.several == nil {
+		return
+	}
+	e.several.ready[l.prio>>6] &^= 1 << (l.prio & 63)
+	if e.top == l {
+		if h := e.several.highest(); h != nil {
+			e.top = h
+		}
+	}
+}
+
+// add appends an entry to l and returns its token.
+func (e *entries) add(l *level, m *Message, state uint8) Seq {
+	s := l.next
 	l.next++
 	c := l.tail
-	if base := n &^ (chunkLen - 1); c == nil || c.base != base {
-		c = l.grow(base)
+	if base := s.chunkBase(); c == nil || c.base != base {
+		c = e.grow(l, base)
 	}
-	i := n & (chunkLen - 1)
+	i := s & (chunkLen - 1)
 	c.state[i] = state
-	l.messages(c)[i] = m
+	e.messages(c)[i] = m
 	c.live++
 	if state&stateMask == stateReady {
 		c.ready++
 		l.ready++
+		e.ready++
 		if int32(i) < c.first {
 			c.first = int32(i)
 		}
 		if l.cursor == nil {
-			l.cursor = c
+			e.becameReady(l, c)
 		}
 	} else {
-		l.out++
+		e.out++
 	}
-	return n
+	return s
 }
 
-// addCold appends an entry, numbered n, whose message is in the log only.
-func (l *level) addCold(n uint64, state uint8, bodyBytes int64) {
-	l.next = n + 1
+// addCold appends the entry s to its level; its message is in the log only.
+func (e *entries) addCold(s Seq, state uint8, bodyBytes int64) {
+	l := e.level(s.priority())
+	l.next = s + 1
 	c := l.tail
-	if base := n &^ (chunkLen - 1); c == nil || c.base != base {
-		c = l.grow(base)
+	if base := s.chunkBase(); c == nil || c.base != base {
+		c = e.grow(l, base)
 	}
-	i := n & (chunkLen - 1)
+	i := s.slot()
 	c.state[i] = state | stateReady | flagCold
 	c.live++
 	c.ready++
@@ -115,68 +258,72 @@ func (l *level) addCold(n uint64, state uint8, bodyBytes int64) {
 	c.coldBytes += bodyBytes
 	l.ready++
 	l.cold++
-	c.first = min(c.first, int32(i))
+	e.ready++
+	e.cold++
+	c.first = min(c.first, i)
 	if l.cursor == nil {
-		l.cursor = c
+		e.becameReady(l, c)
 	}
 }
 
 // messages returns the messages of c, making room for them.
-func (l *level) messages(c *chunk) *messages {
+func (e *entries) messages(c *chunk) *messages {
 	if c.msg == nil {
 		c.msg = messagesPool.Get().(*messages)
-		l.bytes += messagesBytes
+		e.bytes += messagesBytes
 	}
 	return c.msg
 }
 
 // freeze makes the ready entry at (c, i), which the log has, cold. It returns
 // the message, which nobody holds any more.
-func (l *level) freeze(c *chunk, i int32) *Message {
+func (e *entries) freeze(c *chunk, i int32) *Message {
 	m := c.msg[i]
 	c.msg[i] = nil
 	c.state[i] |= flagCold
 	c.cold++
 	c.coldBytes += int64(len(m.Body))
-	l.cold++
+	c.level.cold++
+	e.cold++
 	if c.cold == c.live {
 		messagesPool.Put(c.msg)
 		c.msg = nil
-		l.bytes -= messagesBytes
+		e.bytes -= messagesBytes
 	}
 	return m
 }
 
 // thaw gives the cold entry at (c, i) its message back. It returns by how much
 // the sizes of cold entries that left unread, taken as the average, were off.
-func (l *level) thaw(c *chunk, i int32, m *Message) (drift int64) {
-	l.messages(c)[i] = m
-	l.leaveCold(c, i, int64(len(m.Body)))
+func (e *entries) thaw(c *chunk, i int32, m *Message) (drift int64) {
+	e.messages(c)[i] = m
+	e.leaveCold(c, i, int64(len(m.Body)))
 	if c.cold == 0 {
 		drift, c.coldBytes = c.coldBytes, 0
 	}
 	return drift
 }
 
-func (l *level) leaveCold(c *chunk, i int32, bytes int64) {
+func (e *entries) leaveCold(c *chunk, i int32, bytes int64) {
 	c.state[i] &^= flagCold
 	c.cold--
-	l.cold--
 	c.coldBytes -= bytes
+	c.level.cold--
+	e.cold--
 }
 
 // size is the length of the body of the live entry at (c, i). Of a cold entry
 // only the average in its chunk is known.
-func (l *level) size(c *chunk, i int32) int64 {
+func (c *chunk) size(i int32) int64 {
 	if c.state[i]&flagCold != 0 {
 		return c.coldBytes / int64(c.cold)
 	}
 	return int64(len(c.msg[i].Body))
 }
 
-func (l *level) grow(base uint64) *chunk {
+func (e *entries) grow(l *level, base Seq) *chunk {
 	c := chunkPool.Get().(*chunk)
-	c.base, c.live, c.ready, c.first = base, 0, 0, chunkLen
+	c.base, c.level, c.live, c.ready, c.first = base, l, 0, 0, chunkLen
 	c.cold, c.coldBytes = 0, 0
 	c.prev, c.next = l.tail, nil
 	if l.tail != nil {
@@ -185,28 +332,32 @@ func (l *level) grow(base uint64) *chunk {
 		l.head = c
 	}
 	l.tail = c
-	if l.byBase == nil {
-		l.byBase = make(map[uint64]*chunk)
+	if e.byBase == nil {
+		e.byBase = make(map[Seq]*chunk)
 	}
-	l.byBase[base] = c
-	l.bytes += chunkBytes
+	e.byBase[base] = c
+	e.bytes += chunkBytes
 	return c
 }
 
-// find returns the chunk of entry n, or nil if none of its entries is live.
-func (l *level) find(n uint64) *chunk {
-	base := n &^ (chunkLen - 1)
-	if l.hit != nil && l.hit.base == base {
-		return l.hit
+// find returns the chunk of the entry s, or nil if none of its entries is live.
+func (e *entries) find(s Seq) *chunk {
+	base := s.chunkBase()
+	if e.hit != nil && e.hit.base == base {
+		return e.hit
 	}
-	c := l.byBase[base]
+	c := e.byBase[base]
 	if c != nil {
-		l.hit = c
+		e.hit = c
 	}
 	return c
 }
 
-// firstReady returns the place of the lowest ready entry. ready must not be 0.
+// firstReady returns the place of the ready entry to be delivered first: the
+// oldest of the highest priority. ready must not be 0.
+func (e *entries) firstReady() (*chunk, int32) { return e.top.firstReady() }
+
+// firstReady returns the place of l's lowest ready entry. l.ready must not be 0.
 func (l *level) firstReady() (*chunk, int32) {
 	c := l.cursor
 	for c.ready == 0 {
@@ -222,62 +373,70 @@ func (l *level) firstReady() (*chunk, int32) {
 }
 
 // takeOut turns the ready entry at (c, i) into one that is out.
-func (l *level) takeOut(c *chunk, i int32) {
+func (e *entries) takeOut(c *chunk, i int32) {
 	c.state[i] = c.state[i]&^stateMask | stateOut
 	c.ready--
-	l.ready--
-	l.out++
-	l.settleCursor()
+	e.ready--
+	e.out++
+	l := c.level
+	if l.ready--; l.ready == 0 {
+		e.becameEmpty(l)
+	}
 }
 
 // putBack turns the entry at (c, i), which is out, into a ready one.
-func (l *level) putBack(c *chunk, i int32) {
+func (e *entries) putBack(c *chunk, i int32) {
 	c.state[i] = c.state[i]&^stateMask | stateReady | flagRedelivered
 	c.ready++
-	l.ready++
-	l.out--
+	e.ready++
+	e.out--
 	if i < c.first {
 		c.first = i
 	}
-	if l.cursor == nil || c.base < l.cursor.base {
+	l := c.level
+	l.ready++
+	if l.cursor == nil {
+		e.becameReady(l, c)
+	} else if c.base < l.cursor.base {
 		l.cursor = c
 	}
 }
 
 // remove ends the live entry at (c, i) and returns its message, nil if it was
 // cold. c may be recycled by it.
-func (l *level) remove(c *chunk, i int32) *Message {
+func (e *entries) remove(c *chunk, i int32) *Message {
 	var m *Message
 	if c.state[i]&flagCold != 0 {
-		l.leaveCold(c, i, l.size(c, i))
+		e.leaveCold(c, i, c.size(i))
 	} else {
 		m = c.msg[i]
 		c.msg[i] = nil
 	}
-	if c.state[i]&stateMask == stateReady {
-		c.ready--
-		l.ready--
-	} else {
-		l.out--
-	}
+	ready := c.state[i]&stateMask == stateReady
 	c.state[i] = stateGone
 	c.live--
-	if c.live == 0 {
-		l.unlink(c)
+	if !ready {
+		e.out--
+		if c.live == 0 {
+			e.unlink(c)
+		}
+		return m
 	}
-	l.settleCursor()
+	l := c.level
+	c.ready--
+	e.ready--
+	l.ready--
+	if c.live == 0 {
+		e.unlink(c)
+	}
+	if l.ready == 0 {
+		e.becameEmpty(l)
+	}
 	return m
 }
 
-// settleCursor keeps the cursor nil when nothing is ready, so that the next
-// entry to become ready sets it.
-func (l *level) settleCursor() {
-	if l.ready == 0 {
-		l.cursor = nil
-	}
-}
-
-func (l *level) unlink(c *chunk) {
+func (e *entries) unlink(c *chunk) {
+	l := c.level
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {
@@ -291,32 +450,92 @@ func (l *level) unlink(c *chunk) {
 	if l.cursor == c {
 		l.cursor = c.next // Whatever is ready lies behind c.
 	}
-	if l.hit == c {
-		l.hit = nil
+	if e.hit == c {
+		e.hit = nil
 	}
-	delete(l.byBase, c.base)
-	l.bytes -= chunkBytes
+	delete(e.byBase, c.base)
+	e.bytes -= chunkBytes
 	if c.msg != nil {
 		messagesPool.Put(c.msg)
 		c.msg = nil
-		l.bytes -= messagesBytes
+		e.bytes -= messagesBytes
 	}
-	c.prev, c.next = nil, nil
+	c.prev, c.next, c.level = nil, nil, nil
 	chunkPool.Put(c)
 }
 
-// check panics if l contradicts itself.
-func (l *level) check() {
-	ready, out, cold := 0, 0, 0
+// takeAll empties e but for its levels, whose numbers go on, and returns the
+// chunks it had, linked by next.
+func (e *entries) takeAll() *chunk {
+	var head, tail *chunk
+	kept := int64(0)
+	for l := range e.levels() {
+		if l.head != nil {
+			if tail == nil {
+				head = l.head
+			} else {
+				tail.next = l.head
+			}
+			tail = l.tail
+		}
+		l.head, l.tail, l.cursor, l.ready, l.cold = nil, nil, nil, 0, 0
+	}
+	if v := e.several; v != nil {
+		v.ready = [4]uint64{}
+		kept = levelsBytes + int64(len(v.order)-1)*levelBytes
+	}
+	e.ready, e.out, e.cold, e.hit, e.byBase, e.bytes = 0, 0, 0, nil, nil, kept
+	return head
+}
+
+// forgetLevels lets go of all levels but the first. e must be empty and will
+// never be used again.
+func (e *entries) forgetLevels() {
+	e.several, e.top, e.bytes = nil, &e.plain, 0
+}
+
+// check panics if e contradicts itself.
+func (e *entries) check() {
+	ready, out, cold, chunks := 0, 0, 0, 0
 	var bytes int64
+	for l := range e.levels() {
+		o, n, b := l.check()
+		ready, out, cold, chunks, bytes = ready+l.ready, out+o, cold+l.cold, chunks+n, bytes+b
+		if v := e.several; v != nil {
+			if v.all[l.prio] != l || (v.ready[l.prio>>6]>>(l.prio&63)&1 != 0) != (l.ready > 0) {
+				panic("core: levels with ready entries noted wrong")
+			}
+			if l != &e.plain {
+				bytes += levelBytes
+			}
+		}
+		if l.ready > 0 && l.prio > e.top.prio {
+			panic("core: ready entries above the top")
+		}
+	}
+	if e.several != nil {
+		bytes += levelsBytes
+	}
+	if ready != e.ready || out != e.out || cold != e.cold || bytes != e.bytes || chunks != len(e.byBase) {
+		panic("core: counts of entries are wrong")
+	}
+	if ready > 0 && e.top.ready == 0 {
+		panic("core: the top has no ready entries")
+	}
+}
+
+// check panics if l contradicts itself. It counts what is out, and chunks.
+func (l *level) check() (out, chunks int, bytes int64) {
+	ready, cold := 0, 0
 	seen := l.cursor == nil
-	var last uint64
+	var last Seq
 	for c := l.head; c != nil; c = c.next {
+		chunks++
 		bytes += chunkBytes
 		if c.msg != nil {
 			bytes += messagesBytes
 		}
-		if c != l.head && c.base <= last {
+		if c != l.head && c.base <= last || c.level != l || c.base.priority() != l.prio {
 			panic("core: chunks out of order")
 		}
 		last = c.base
@@ -332,9 +551,10 @@ func (l *level) check() {
 		}
 		ready, out, cold = ready+r, out+o, cold+f
 	}
-	if ready != l.ready || out != l.out || cold != l.cold || bytes != l.bytes {
+	if ready != l.ready || cold != l.cold {
 		panic("core: level counts are wrong")
 	}
+	return out, chunks, bytes
 }
 
 // checkEntries counts c's entries.

@@ -29,7 +29,7 @@ type pace struct {
 
 // paceLocked notes in p that its publisher should wait for q.
 func (q *classic) paceLocked(p *Publisher) {
-	if len(q.mu.consumers) == 0 || q.mu.level.ready < paceAbove {
+	if len(q.mu.consumers) == 0 || q.mu.entries.ready < paceAbove {
 		return
 	}
 	if q.mu.pace.pass > 0 {
@@ -41,7 +41,7 @@ func (q *classic) paceLocked(p *Publisher) {
 
 // releasePaceLocked lets waiting publishers go on once the queue is short.
 func (q *classic) releasePaceLocked() {
-	if q.mu.level.ready > paceBelow && len(q.mu.consumers) != 0 {
+	if q.mu.entries.ready > paceBelow && len(q.mu.consumers) != 0 {
 		return
 	}
 	for i, ch := range q.mu.pace.waiting {
@@ -122,7 +122,7 @@ func (p *Publisher) Pace(stop <-chan struct{}) {
 	default:
 	}
 	q.mu.Lock()
-	if q.mu.level.ready <= paceBelow || len(q.mu.consumers) == 0 {
+	if q.mu.entries.ready <= paceBelow || len(q.mu.consumers) == 0 {
 		q.mu.Unlock()
 		p.paceTimer.Stop()
 		return

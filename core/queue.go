@@ -28,6 +28,12 @@ type QueueOptions struct {
 	AutoDelete bool
 	Arguments  Table
 
+	// MaxPriority is the highest priority that makes a difference: messages of
+	// a higher one are treated alike. 0 is a queue that knows no priorities.
+	MaxPriority uint8
+	// DefaultPriority is that of messages that come without one.
+	DefaultPriority uint8
+
 	ID    QueueID
 	Shard uint16 // The log that holds its messages; 0 on a single node.
 
@@ -137,6 +143,14 @@ type ConsumerInfo struct {
 	Unacked   int
 	Active    bool
 	Arguments Table
+}
+
+// priorityOf is the priority that m has in a queue of o.
+func (o *QueueOptions) priorityOf(m *Message) uint8 {
+	if !m.HasPriority {
+		return o.DefaultPriority
+	}
+	return min(m.Priority, o.MaxPriority)
 }
 
 // Settlement is what a consumer decides about deliveries.

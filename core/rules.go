@@ -139,7 +139,7 @@ func (q *classic) applyRules(r queueRules) {
 	if q.gone.Load() {
 		return
 	}
-	if r.ttlMS != old.ttlMS && q.mu.level.ready+q.mu.level.out > 0 {
+	if r.ttlMS != old.ttlMS && q.mu.entries.ready+q.mu.entries.out > 0 {
 		q.mu.mixedTTL = true
 	}
 	if r.expiresMS != old.expiresMS {
