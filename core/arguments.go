@@ -15,6 +15,7 @@ const (
 	argQueueType          = "x-queue-type"
 	argMessageTTL         = "x-message-ttl"
 	argExpires            = "x-expires"
+	argMaxPriority        = "x-max-priority"
 )
 
 // timerMaxMS is the longest time that arguments may ask for: ten years.
@@ -100,7 +101,7 @@ var queueArguments = []argumentRule{
 	{"x-max-length-bytes", onAny, checkNotNegative, never},
 	{"x-max-in-memory-length", onQuorum, checkNotNegative, nil},
 	{"x-max-in-memory-bytes", onQuorum, checkNotNegative, nil},
-	{"x-max-priority", onClassic, checkMaxPriority, never},
+	{argMaxPriority, onClassic, checkMaxPriority, nil},
 	{"x-overflow", onClassic | onQuorum, checkOverflow, func(v any) bool { return v == "drop-head" }},
 	{"x-queue-mode", onClassic, anyValue, nil},
 	{"x-queue-version", onClassic, checkQueueVersion, nil},
@@ -400,10 +401,25 @@ func withQueueType(args Table, t QueueType) Table {
 
 // queueOptions translates a definition.
 func queueOptions(d QueueDef) *QueueOptions {
-	return &QueueOptions{
+	o := &QueueOptions{
 		Name: d.Name, VHost: d.VHost, Type: d.Type, Durable: d.Durable, Exclusive: d.Exclusive,
 		AutoDelete: d.AutoDelete, Arguments: d.Arguments, ID: d.ID, Shard: d.Shard,
 	}
+	o.MaxPriority, o.DefaultPriority = prioritiesOf(d)
+	return o
+}
+
+// prioritiesOf returns the highest priority that a queue tells apart and that of
+// messages without one. A maximum of 0 acts as 1.
+func prioritiesOf(d QueueDef) (highest, absent uint8) {
+	if d.Type == QueueQuorum {
+		return 31, 4
+	}
+	v, _ := d.Arguments.Get(argMaxPriority)
+	if n, ok := Integer(v); ok && d.Type == QueueClassic {
+		return uint8(min(max(n, 1), 255)), 0
+	}
+	return 0, 0
 }
 
 // stringArgument returns a string argument that need not be there. kind is

@@ -20,6 +20,7 @@ import (
 
 type modelEntry struct {
 	n           int // Ascending in each queue.
+	priority    int
 	body        string
 	expires     int64
 	out         *modelConsumer
@@ -30,9 +31,10 @@ type modelEntry struct {
 type modelQueue struct {
 	name      string
 	ttl       int64
-	entries   []*modelEntry // In order; those that ended are removed.
+	priority  int           // x-max-priority
+	entries   []*modelEntry // As published; those that ended are removed.
 	consumers []*modelConsumer
-	delivered int // The highest entry that this step delivered.
+	delivered []*modelEntry // What this step delivered.
 }
 
 type modelConsumer struct {
@@ -65,6 +67,7 @@ type model struct {
 	consumers []*modelConsumer
 	got       []modelHeld
 	next      int
+	before    int // What next was when the step began.
 	done      map[uint64]bool
 	number    uint64
 	log       []string
@@ -127,7 +130,7 @@ func (c *modelConsumer) Deliver(cc *core.Consumer, ds []core.Delivery) bool {
 			m.failf("%s delivered beyond the prefetch of %d", body, c.prefetch)
 		}
 		c.room--
-		c.q.delivered = max(c.q.delivered, e.n)
+		c.q.delivered = append(c.q.delivered, e)
 		if c.noAck {
 			c.q.remove(e)
 			continue
@@ -151,13 +154,27 @@ func (q *modelQueue) remove(e *modelEntry) {
 	q.entries = slices.DeleteFunc(q.entries, func(o *modelEntry) bool { return o == e })
 }
 
+// ready returns what is ready in the order of its delivery.
 func (q *modelQueue) ready() (es []*modelEntry) {
 	for _, e := range q.entries {
 		if e.out == nil && !e.got {
 			es = append(es, e)
 		}
 	}
+	slices.SortStableFunc(es, func(a, b *modelEntry) int { return b.priority - a.priority })
 	return es
+}
+
+// passedOver returns an entry that was delivered in this step although ready
+// should have come first. One that was published in this step may find that a
+// lower one of the same batch was handed on before it.
+func (m *model) passedOver(q *modelQueue, ready *modelEntry) *modelEntry {
+	for _, e := range q.delivered {
+		if ready.priority > e.priority && ready.n <= m.before || ready.priority == e.priority && ready.n < e.n {
+			return e
+		}
+	}
+	return nil
 }
 
 // expire ends what is due in the model.
@@ -185,8 +202,10 @@ func (m *model) check() {
 		if len(ready) == 0 {
 			continue
 		}
-		if ready[0].n < q.delivered && !m.unordered {
-			m.failf("%s: entry %d delivered before %d", q.name, q.delivered, ready[0].n)
+		for _, r := range ready {
+			if e := m.passedOver(q, r); e != nil && !m.unordered {
+				m.failf("%s: %s delivered before %s", q.name, e.body, r.body)
+			}
 		}
 		for _, c := range q.consumers {
 			if c.room > 0 && (c.noAck || c.prefetch == 0 || len(c.held) < c.prefetch) {
@@ -245,9 +264,9 @@ func (m *model) queueOf(e *modelEntry) *modelQueue {
 }
 
 func (m *model) step() {
-	m.unordered = false
+	m.unordered, m.before = false, m.next
 	for _, q := range m.queues {
-		q.delivered = 0
+		q.delivered = q.delivered[:0]
 	}
 	q := m.queues[m.rng.IntN(len(m.queues))]
 	var c *modelConsumer
@@ -322,6 +341,9 @@ func (m *model) publish(q *modelQueue) {
 		}
 		msg.RoutingKey, msg.Body, msg.Number = q.name, []byte(body), m.number
 		msg.Persistent = m.rng.IntN(2) == 0
+		if m.rng.IntN(2) == 0 {
+			msg.Priority, msg.HasPriority = uint8(m.rng.IntN(12)), true
+		}
 		if m.rng.IntN(5) == 0 {
 			if msg.TTLMS = int64(m.rng.IntN(100)); msg.TTLMS == 1 {
 				msg.TTLMS = 0
@@ -335,7 +357,7 @@ func (m *model) publish(q *modelQueue) {
 			if msg.TTLMS >= 0 && (ttl < 0 || msg.TTLMS < ttl) {
 				ttl = msg.TTLMS
 			}
-			e := &modelEntry{n: m.next, body: body}
+			e := &modelEntry{n: m.next, body: body, priority: min(int(msg.Priority), q.priority)}
 			if ttl >= 0 {
 				e.expires = m.now + ttl
 				if ttl == 0 {
@@ -449,11 +471,14 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 		t.Fatal(err)
 	}
 	m.p = m.s.NewPublisher(m)
-	for i, ttl := range []int64{-1, 50, -1} {
-		q := &modelQueue{name: fmt.Sprintf("q%d", i), ttl: ttl}
+	for i, q := range []*modelQueue{{ttl: -1}, {ttl: 50}, {ttl: -1}, {ttl: -1, priority: 9}, {ttl: 60, priority: 2}} {
+		q.name = fmt.Sprintf("q%d", i)
 		args := core.Table{}
-		if ttl >= 0 {
-			args = args.With("x-message-ttl", ttl)
+		if q.ttl >= 0 {
+			args = args.With("x-message-ttl", q.ttl)
+		}
+		if q.priority > 0 {
+			args = args.With("x-max-priority", int64(q.priority))
 		}
 		if _, err := m.s.DeclareQueue(core.QueueDeclare{Name: q.name, Durable: i != 2, Arguments: args}); err != nil {
 			t.Fatal(err)

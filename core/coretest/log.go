@@ -24,10 +24,12 @@ type Log struct {
 type queueLog struct {
 	log     *Log
 	entries map[core.Seq]*entry
-	next    core.Seq
-	marked  core.Seq
+	levels  map[uint8]*levelLog
 	gone    bool
 }
+
+// levelLog is one priority of a queue.
+type levelLog struct{ next, marked core.Seq }
 
 type entry struct {
 	m       *core.Message
@@ -98,21 +100,44 @@ func (l *Log) Recover(known func(core.QueueID) bool, fn func(core.RecoveredLevel
 			delete(l.queues, id)
 			continue
 		}
-		r := core.RecoveredLevel{Queue: id, Next: q.next, Marked: q.marked}
 		for s, e := range q.entries {
 			if !e.m.Persistent || !e.set.written {
 				delete(q.entries, s)
-				continue
 			}
-			out := core.RecoveredEntry{Seq: s, BodyBytes: uint32(len(e.m.Body)), ExpiresMS: e.expires}
-			r.Entries = append(r.Entries, out)
 		}
-		slices.SortFunc(r.Entries, func(a, b core.RecoveredEntry) int { return cmp.Compare(a.Seq, b.Seq) })
-		if err := fn(r); err != nil {
-			return err
+		for prio := range q.levels {
+			if err := fn(q.recovered(id, prio)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// recovered is what q holds of priority prio. The log's lock is held.
+func (q *queueLog) recovered(id core.QueueID, prio uint8) core.RecoveredLevel {
+	l := q.levels[prio]
+	r := core.RecoveredLevel{Queue: id, Priority: prio, Next: l.next, Marked: l.marked}
+	for s, e := range q.entries {
+		if priority(s) == prio {
+			r.Entries = append(r.Entries, core.RecoveredEntry{Seq: s, BodyBytes: uint32(len(e.m.Body)), ExpiresMS: e.expires})
+		}
+	}
+	slices.SortFunc(r.Entries, func(a, b core.RecoveredEntry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return r
+}
+
+// priority is the level that s belongs to.
+func priority(s core.Seq) uint8 { return uint8(s >> 56) }
+
+// level returns priority prio of q. The log's lock is held.
+func (q *queueLog) level(prio uint8) *levelLog {
+	l := q.levels[prio]
+	if l == nil {
+		l = &levelLog{next: core.Seq(prio) << 56}
+		q.levels[prio] = l
+	}
+	return l
 }
 
 // OpenQueue is core.MessageLog.
@@ -121,7 +146,7 @@ func (l *Log) OpenQueue(id core.QueueID) core.QueueLog {
 	defer l.mu.Unlock()
 	q := l.queues[id]
 	if q == nil {
-		q = &queueLog{log: l, entries: make(map[core.Seq]*entry)}
+		q = &queueLog{log: l, entries: make(map[core.Seq]*entry), levels: make(map[uint8]*levelLog)}
 		l.queues[id] = q
 	}
 	return q
@@ -190,16 +215,17 @@ func (q *queueLog) Add(set core.ChangeSet, seq core.Seq, m, origin *core.Message
 		s.origin[origin] = kept
 	}
 	q.entries[seq] = &entry{m: kept, expires: m.ExpiresMS, set: s}
-	q.next = max(q.next, seq+1)
+	l := q.level(priority(seq))
+	l.next = max(l.next, seq+1)
 }
 
 // Written is core.QueueLog.
-func (q *queueLog) Written(uint8) core.Seq {
+func (q *queueLog) Written(prio uint8) core.Seq {
 	q.log.mu.Lock()
 	defer q.log.mu.Unlock()
-	below := q.next
+	below := q.level(prio).next
 	for s, e := range q.entries {
-		if !e.set.written {
+		if priority(s) == prio && !e.set.written {
 			below = min(below, s)
 		}
 	}
@@ -216,21 +242,21 @@ func (q *queueLog) Settle(seqs []core.Seq) {
 }
 
 // Purge is core.QueueLog.
-func (q *queueLog) Purge(_ uint8, upTo core.Seq, survivors []core.Seq) {
+func (q *queueLog) Purge(prio uint8, upTo core.Seq, survivors []core.Seq) {
 	q.log.mu.Lock()
 	defer q.log.mu.Unlock()
 	for s := range q.entries {
-		if s < upTo && !slices.Contains(survivors, s) {
+		if priority(s) == prio && s < upTo && !slices.Contains(survivors, s) {
 			delete(q.entries, s)
 		}
 	}
 }
 
 // Mark is core.QueueLog.
-func (q *queueLog) Mark(_ uint8, upTo core.Seq) {
+func (q *queueLog) Mark(prio uint8, upTo core.Seq) {
 	q.log.mu.Lock()
 	defer q.log.mu.Unlock()
-	q.marked = upTo
+	q.level(prio).marked = upTo
 }
 
 // Drop is core.QueueLog.
