@@ -55,6 +55,8 @@ type classic struct {
 		// Of messages that are in the log only; see classic_cold.go.
 		fetching bool // A fetch is under way.
 		paging   bool // What arrives leaves memory again.
+		// markAwaited are closed when the next mark is written.
+		markAwaited []chan struct{}
 
 		timed      []timedEntry // Heap of entries that expire before their turn.
 		timedLive  int          // Items of timed whose entry is ready.
@@ -117,7 +119,7 @@ func (q *classic) unlock() {
 // checkLocked panics if q contradicts itself.
 func (q *classic) checkLocked() {
 	q.mu.entries.check()
-	if q.mu.entries.ready > 0 && !q.gone.Load() && !q.headColdLocked() {
+	if q.mu.entries.ready > 0 && !q.gone.Load() && !q.headColdLocked() && !q.headUnmarkedLocked() {
 		for _, g := range q.mu.groups {
 			if g.ring != nil {
 				panic("core: queue " + q.opts.Name + " has ready messages and a consumer with credit")
@@ -143,6 +145,13 @@ func (q *classic) checkLocked() {
 func (q *classic) headColdLocked() bool {
 	c, i := q.mu.entries.firstReady()
 	return c.state[i]&flagCold != 0
+}
+
+// headUnmarkedLocked reports whether the first ready entry must not be handed
+// out before its mark is written.
+func (q *classic) headUnmarkedLocked() bool {
+	c, i := q.mu.entries.firstReady()
+	return c.level.unmarked(c.base+Seq(i), c.state[i])
 }
 
 // free lets go of a message that no entry holds any more.
@@ -197,7 +206,7 @@ func (q *classic) addConsumer(c *Consumer) error {
 	q.mu.consumers[c] = struct{}{}
 	if e := &q.mu.entries; e.ready > 0 && q.log != nil {
 		head, i := e.firstReady()
-		q.reserveLocked(head.level, head.base+Seq(i))
+		q.reserveLocked(head.level, head.base+Seq(i), head.level.next)
 	}
 	i, found := slices.BinarySearchFunc(q.mu.groups, c.opts.Priority, func(g *consumerGroup, p int) int { return p - g.priority })
 	if !found {

@@ -216,21 +216,59 @@ func (q *classic) markLocked(l *level, s Seq, state uint8) {
 		return
 	}
 	l.handed = max(l.handed, s+1)
-	q.reserveLocked(l, s)
+	q.reserveLocked(l, s, l.next)
+}
+
+// unmarked reports whether the entry s, in state, waits for the write of its
+// mark: handed out now it might come back after a crash as if it never was.
+func (l *level) unmarked(s Seq, state uint8) bool {
+	return s >= l.onDisk && s < l.behind && state&flagLogged != 0
+}
+
+// mayHandLocked reports whether the entry s of l, in state, may be handed out.
+// If not, consumers get it when its mark is written.
+func (q *classic) mayHandLocked(l *level, s Seq, state uint8) bool {
+	if s < l.onDisk || state&flagLogged == 0 {
+		return true
+	}
+	q.reserveLocked(l, s, l.next)
+	return !l.unmarked(s, state)
+}
+
+// markWritten notes that the mark of l below upTo is written.
+func (q *classic) markWritten(l *level, upTo Seq) {
+	var t Touched
+	q.mu.Lock()
+	l.onDisk = max(l.onDisk, upTo)
+	for _, c := range q.mu.markAwaited {
+		close(c)
+	}
+	q.mu.markAwaited = nil
+	if !q.gone.Load() {
+		q.deliverLocked(&t)
+	}
+	q.unlock()
+	t.Flush()
 }
 
 // reserveLocked tells the log that entries of l up to s, and some behind it, may
 // be handed out. It does so when half of what was reserved is used, when a consumer
 // comes, and, while there are consumers, before a message's own set is written:
-// so the mark is on disk by the time that it is needed, but for a message that
-// was on disk before anyone wanted it and is handed out within the one write
-// that the mark takes.
-func (q *classic) reserveLocked(l *level, s Seq) {
+// so the mark is written by the time that it is needed. Only the first of the
+// messages that were there before anyone wanted them wait for it. The log has
+// been given the entries of l below added.
+func (q *classic) reserveLocked(l *level, s, added Seq) {
 	if s+markAhead/2 < l.marked {
 		return
 	}
-	l.marked = s + markAhead
-	q.log.Mark(l.prio, l.marked)
+	if added > l.marked {
+		l.behind = added
+	}
+	upTo := s + markAhead
+	l.marked = upTo
+	if q.log.Mark(l.prio, upTo, func() { q.broker.spawn(func() { q.markWritten(l, upTo) }) }) {
+		l.onDisk = upTo
+	}
 }
 
 // stop tells the log how far the queue has really handed out, so that after a
@@ -244,7 +282,7 @@ func (q *classic) stop() {
 	for l := range q.mu.entries.levels() {
 		if l.marked != l.handed {
 			l.marked = l.handed
-			q.log.Mark(l.prio, l.handed)
+			q.log.Mark(l.prio, l.handed, nil)
 		}
 	}
 }
@@ -282,6 +320,6 @@ func (q *classic) recover(r RecoveredLevel) {
 	}
 	l.next = max(l.next, r.Next, r.Marked)
 	l.marked = max(r.Marked, firstSeq(l.prio))
-	l.handed, l.pageNext = l.marked, l.next
+	l.onDisk, l.handed, l.pageNext = l.marked, l.marked, l.next
 	q.setExpiryTimerLocked()
 }

@@ -52,7 +52,9 @@ func (q *classic) pushRunLocked(p *Publisher, ms []Publication, t *Touched) {
 			l := q.levelOf(&m.Message)
 			s := q.mu.entries.add(l, r, state)
 			q.mu.unackedBytes += int64(len(r.Body))
-			q.markLocked(l, s, state)
+			if state&flagLogged != 0 {
+				l.handed = s + 1
+			}
 			q.handLocked(c, r, s, false)
 			if state&flagLogged != 0 {
 				q.storeLocked(p, m, r, l, s)
@@ -86,8 +88,8 @@ func (q *classic) stores(m *Message) bool { return m.Persistent && q.log != nil 
 func (q *classic) storeLocked(p *Publisher, m *Publication, resting *Message, l *level, s Seq) {
 	m.logged = true
 	q.mu.persistent++
-	if len(q.mu.consumers) != 0 {
-		q.reserveLocked(l, s)
+	if len(q.mu.consumers) != 0 && l.ready < markAhead/2 {
+		q.reserveLocked(l, s, s)
 	}
 	q.log.Add(p.changeSet(), s, resting, &m.Message)
 }
@@ -191,7 +193,7 @@ func (q *classic) handOverLocked(t *Touched) {
 // deliverLocked hands ready messages to consumers while there are both.
 func (q *classic) deliverLocked(t *Touched) {
 	e := &q.mu.entries
-	if e.ready == 0 {
+	if e.ready == 0 || len(q.mu.consumers) == 0 {
 		return
 	}
 	var done [deliverAtOnce]*Message // Handed to consumers that will not ack.
@@ -200,7 +202,7 @@ func (q *classic) deliverLocked(t *Touched) {
 		n, bytes, freed := 0, 0, 0
 		for e.ready > 0 && n < deliverAtOnce && bytes < deliverBytesAtOnce {
 			c, i := e.firstReady()
-			if c.state[i]&flagCold != 0 {
+			if c.state[i]&flagCold != 0 || !q.mayHandLocked(c.level, c.base+Seq(i), c.state[i]) {
 				break
 			}
 			m := c.msg[i]
@@ -276,7 +278,11 @@ func (q *classic) endLocked(c *chunk, i int32) *Message {
 func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error) {
 	q.touch()
 	for {
-		found, cold := q.getWarm(noAck, fn)
+		found, cold, marked := q.getWarm(noAck, fn)
+		if marked != nil {
+			<-marked
+			continue
+		}
 		if !cold {
 			return found, nil
 		}
@@ -286,8 +292,10 @@ func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)
 	}
 }
 
-// getWarm is get if the first message is in memory, otherwise it says so.
-func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (found, cold bool) {
+// getWarm is get if the first message is in memory, otherwise it says so. If
+// the message's mark must be written first, marked is closed when that is worth
+// another look.
+func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (found, cold bool, marked chan struct{}) {
 	q.mu.Lock()
 	defer q.unlock()
 	e := &q.mu.entries
@@ -295,7 +303,12 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 	for e.ready > 0 {
 		c, i := e.firstReady()
 		if c.state[i]&flagCold != 0 {
-			return false, true
+			return false, true, nil
+		}
+		if !q.mayHandLocked(c.level, c.base+Seq(i), c.state[i]) {
+			marked = make(chan struct{})
+			q.mu.markAwaited = append(q.mu.markAwaited, marked)
+			return false, false, marked
 		}
 		m := c.msg[i]
 		if m.ExpiresMS != 0 {
@@ -319,15 +332,15 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 			q.endLocked(c, i)
 			fn(&q.getter, &d, e.ready)
 			q.free(m)
-			return true, false
+			return true, false, nil
 		}
 		q.mu.counters.GotAck++
 		d.Seq = seq
 		q.mu.unackedBytes += int64(len(m.Body))
 		e.takeOut(c, i)
 		fn(&q.getter, &d, e.ready)
-		return true, false
+		return true, false, nil
 	}
 	q.mu.counters.GetEmpty++
-	return false, false
+	return false, false, nil
 }

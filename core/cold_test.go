@@ -219,3 +219,41 @@ func TestMessagesOfLostDefinitionsAreKept(t *testing.T) {
 		}
 	}
 }
+
+// What was on disk before anyone wanted it is not handed out before the disk
+// says that it may be: else it came back after a crash as if it never was.
+func TestFirstDeliveryWaitsForItsMark(t *testing.T) {
+	log := coretest.NewLog()
+	x := stored(t, core.NewMemoryDefinitions(), log)
+	defer x.b.Close()
+	if _, err := x.s.DeclareQueue(core.QueueDeclare{Name: "q", Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	x.fill("q", 0, 5, true)
+	x.fill("q", 5, 7, false)
+	log.HoldMarks(true)
+	k := x.consume("q", false, 0)
+	got := make(chan error)
+	go func() {
+		_, err := x.s.Get("q", true, func(*core.Holder, *core.Delivery, int) {})
+		got <- err
+	}()
+	x.b.Advance(x.b.Now())
+	if k.n != 0 {
+		t.Fatalf("consumer got %d messages whose mark is not written", k.n)
+	}
+	// What is published now stands in the log behind the mark.
+	log.HoldMarks(false)
+	if err := <-got; err != nil {
+		t.Fatal(err)
+	}
+	x.b.Advance(x.b.Now())
+	if i := x.info("q"); i.Ready != 0 || k.n+int(i.Counters.GotAuto+i.Counters.GetEmpty) < 7 {
+		t.Fatalf("consumer got %d, %+v", k.n, i)
+	}
+	log.HoldMarks(true)
+	x.fill("q", 7, 10, true)
+	if i := x.info("q"); i.Ready != 0 {
+		t.Fatalf("%d messages wait for a mark that stands before them", i.Ready)
+	}
+}

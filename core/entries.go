@@ -70,7 +70,9 @@ type level struct {
 
 	// Of messages that are in the log only; see classic_cold.go.
 	pageNext Seq // The next entry that may leave memory.
-	marked   Seq // Entries below may be handed out, says the log.
+	marked   Seq // Entries below may be handed out, the log was told,
+	onDisk   Seq // and of those below this one that is written.
+	behind   Seq // Entries from here on were added after their mark.
 	handed   Seq // No stored entry from here on was handed out.
 }
 
@@ -120,7 +122,7 @@ func (s Seq) chunkBase() Seq { return s &^ (chunkLen - 1) }
 func (l *level) init(prio uint8) {
 	l.prio = prio
 	l.next = firstSeq(prio)
-	l.pageNext, l.marked, l.handed = l.next, l.next, l.next
+	l.pageNext, l.marked, l.onDisk, l.behind, l.handed = l.next, l.next, l.next, l.next, l.next
 }
 
 // init makes e ready. Its first level is that of priority prio.

@@ -82,10 +82,13 @@ type QueueLog interface {
 	Purge(prio uint8, upTo Seq, survivors []Seq)
 
 	// Mark says that messages of prio below upTo may be handed out from now
-	// on: they come back redelivered after a crash. It is written ahead of
-	// need; the last call counts, so that a clean stop can take back what was
-	// reserved and not used.
-	Mark(prio uint8, upTo Seq)
+	// on: they come back redelivered after a crash. It stands before every set
+	// that is closed later. Of messages that are on disk already it is true
+	// only once it is written: then written, unless nil, is called, once, by a
+	// goroutine that holds no lock, or, where Mark returns true, not at all. The
+	// last call counts, so that a clean stop can take back what was reserved and
+	// not used.
+	Mark(prio uint8, upTo Seq, written func()) (done bool)
 
 	// Drop lets go of everything: the queue is deleted.
 	Drop()
@@ -153,8 +156,8 @@ func (MemoryLog) Settle([]Seq) {}
 // Purge does nothing.
 func (MemoryLog) Purge(uint8, Seq, []Seq) {}
 
-// Mark does nothing.
-func (MemoryLog) Mark(uint8, Seq) {}
+// Mark does nothing, which is done at once.
+func (MemoryLog) Mark(uint8, Seq, func()) (done bool) { return true }
 
 // Drop does nothing.
 func (MemoryLog) Drop() {}

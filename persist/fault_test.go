@@ -344,7 +344,7 @@ func TestFullDiskToTheLastByte(t *testing.T) {
 }
 
 // wakeByMark has the writer write what it has: a mark does not wait.
-func wakeByMark(q core.QueueLog) { q.Mark(0, 0) }
+func wakeByMark(q core.QueueLog) { q.Mark(0, 0, nil) }
 
 // TestBitFlips damages a file at random. Opening succeeds, no message comes
 // back with another body, and what is gone is in the report or comes as an

@@ -275,7 +275,7 @@ func (a *actor) mark() {
 	a.h.mu.Lock()
 	a.h.mark[core.QueueID(q)] = append(a.h.mark[core.QueueID(q)], pastMark{upTo, len(a.h.sets)})
 	a.h.mu.Unlock()
-	a.queues[q].Mark(0, upTo)
+	a.queues[q].Mark(0, upTo, nil)
 }
 
 func (a *actor) step() {

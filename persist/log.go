@@ -151,6 +151,7 @@ type note struct {
 	kind     noteKind
 	queue    *queueLog
 	upTo     uint64 // As Seq, for marks and purges.
+	written  func() // Of a mark: who waits for it, or nil.
 	from, to int    // In batch.seqs: what is settled or survives.
 
 	// Of the writer, which does a long purge in parts.
@@ -240,22 +241,24 @@ func (l *Log) OnPressure(fn func(over bool)) {
 	}
 }
 
-// note takes a change over. The caller holds the queue's lock; seqs is copied.
-func (l *Log) note(kind noteKind, q *queueLog, upTo uint64, seqs []core.Seq) {
+// note takes a change of seqs over, which is copied. The caller holds the
+// queue's lock.
+func (l *Log) note(c note, seqs []core.Seq) {
 	f := &l.filling
 	f.Lock()
 	if f.closed {
 		f.Unlock()
 		return
 	}
-	from := len(f.seqs)
+	c.from = len(f.seqs)
 	f.seqs = append(f.seqs, seqs...)
-	if n := len(f.notes); kind == noteAck && n > 0 && f.notes[n-1].kind == noteAck && f.notes[n-1].queue == q {
-		f.notes[n-1].to = len(f.seqs)
+	c.to = len(f.seqs)
+	if n := len(f.notes); c.kind == noteAck && n > 0 && f.notes[n-1].kind == noteAck && f.notes[n-1].queue == c.queue {
+		f.notes[n-1].to = c.to
 	} else {
-		f.notes = append(f.notes, note{kind: kind, queue: q, upTo: upTo, from: from, to: len(f.seqs)})
+		f.notes = append(f.notes, c)
 	}
-	now := kind != noteAck || len(f.seqs) >= notesAtOnce
+	now := c.kind != noteAck || len(f.seqs) >= notesAtOnce
 	arm := !now && !f.armed
 	if arm {
 		f.armed = true

@@ -53,7 +53,7 @@ func (q *queueLog) Settle(seqs []core.Seq) {
 		}
 	}
 	if len(q.written) > 0 {
-		q.log.note(noteAck, q, 0, q.written)
+		q.log.note(note{kind: noteAck, queue: q}, q.written)
 	}
 	if cap(q.written) > 1<<10 {
 		q.written = nil
@@ -79,13 +79,14 @@ func (q *queueLog) Purge(prio uint8, upTo core.Seq, survivors []core.Seq) {
 		item.strike()
 	}
 	r.trim()
-	q.log.note(notePurge, q, end, survivors)
+	q.log.note(note{kind: notePurge, queue: q, upTo: end}, survivors)
 }
 
 // Mark implements core.QueueLog. The last call counts, so that a clean stop
 // may take back a reservation.
-func (q *queueLog) Mark(prio uint8, upTo core.Seq) {
-	q.log.note(noteMark, q, inLevel(prio, uint64(upTo)), nil)
+func (q *queueLog) Mark(prio uint8, upTo core.Seq, written func()) (done bool) {
+	q.log.note(note{kind: noteMark, queue: q, upTo: inLevel(prio, uint64(upTo)), written: written}, nil)
+	return false
 }
 
 // Drop implements core.QueueLog.
@@ -96,7 +97,7 @@ func (q *queueLog) Drop() {
 		}
 	}
 	q.rings = nil
-	q.log.note(noteDrop, q, 0, nil)
+	q.log.note(note{kind: noteDrop, queue: q}, nil)
 }
 
 // inLevel is number as a Seq of priority prio.

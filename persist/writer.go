@@ -266,6 +266,7 @@ func (w *writer) applyUnlogged() {
 	w.applyNotesLocked()
 	x.mu.unlogged++
 	x.mu.Unlock()
+	tellMarked(w.group.notes)
 	w.group.notes = w.group.notes[:0]
 	w.atN = len(w.work.notes)
 	w.log.janitor.again()
@@ -297,8 +298,19 @@ func (w *writer) commit() {
 	} else {
 		w.apply()
 	}
+	tellMarked(g.notes)
 	for _, s := range g.sets {
 		w.complete(s, err)
+	}
+}
+
+// tellMarked tells those who wait for marks that they are written, or that
+// nothing will ever be.
+func tellMarked(notes []note) {
+	for i := range notes {
+		if fn := notes[i].written; fn != nil {
+			fn()
+		}
 	}
 }
 
@@ -438,6 +450,7 @@ func (w *writer) fail(err error) {
 	for ; w.atSet < len(w.work.sets); w.atSet++ {
 		w.complete(w.work.sets[w.atSet], err)
 	}
+	tellMarked(w.work.notes[w.atN:])
 	w.atN, w.moves = len(w.work.notes), nil
 }
 

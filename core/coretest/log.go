@@ -10,8 +10,8 @@ import (
 )
 
 // Log is a core.MessageLog in memory, with a switch for each thing that a real
-// one does in its own time: Hold keeps closed sets unwritten, Damage makes
-// messages unreadable, Busy does so for now. What it holds outlives a broker:
+// one does in its own time: Hold keeps closed sets unwritten, HoldMarks marks,
+// Damage makes messages unreadable, Busy does so for now. What it holds outlives a broker:
 // pass it to the next one to see what a restart brings back.
 type Log struct {
 	mu     sync.Mutex
@@ -19,6 +19,9 @@ type Log struct {
 	held   bool
 	busy   bool
 	closed []*changeSet // Closed and not written, while held.
+
+	marksHeld bool
+	marks     []func() // Who waits for marks that are held.
 }
 
 type queueLog struct {
@@ -62,6 +65,20 @@ func (l *Log) Hold(held bool) {
 	l.mu.Unlock()
 	for _, s := range sets {
 		s.done(nil)
+	}
+}
+
+// HoldMarks keeps marks from now on unwritten, until HoldMarks(false).
+func (l *Log) HoldMarks(held bool) {
+	l.mu.Lock()
+	l.marksHeld = held
+	var written []func()
+	if !held {
+		written, l.marks = l.marks, nil
+	}
+	l.mu.Unlock()
+	for _, fn := range written {
+		fn()
 	}
 }
 
@@ -253,10 +270,15 @@ func (q *queueLog) Purge(prio uint8, upTo core.Seq, survivors []core.Seq) {
 }
 
 // Mark is core.QueueLog.
-func (q *queueLog) Mark(prio uint8, upTo core.Seq) {
+func (q *queueLog) Mark(prio uint8, upTo core.Seq, written func()) (done bool) {
 	q.log.mu.Lock()
 	defer q.log.mu.Unlock()
 	q.level(prio).marked = upTo
+	if q.log.marksHeld && written != nil {
+		q.log.marks = append(q.log.marks, written)
+		return false
+	}
+	return true
 }
 
 // Drop is core.QueueLog.

@@ -420,7 +420,7 @@ func testUnknown(t *testing.T, h Harness) {
 func testMark(t *testing.T, h Harness) {
 	l := openEmpty(t, h)
 	q := l.OpenQueue(1)
-	q.Mark(0, 4096)
+	q.Mark(0, 4096, nil)
 	Store(t, l, q, text, 0, 1)
 	l = reopen(t, h, l)
 	level := Recover(t, l, nil)[1][0]
@@ -428,7 +428,14 @@ func testMark(t *testing.T, h Harness) {
 		t.Fatalf("recovered %+v", level)
 	}
 	q = l.OpenQueue(1)
-	q.Mark(0, 5000)
+	written := make(chan struct{})
+	if !q.Mark(0, 5000, func() { close(written) }) {
+		select {
+		case <-written:
+		case <-time.After(Deadline):
+			t.Fatal("the mark was never written")
+		}
+	}
 	l = reopen(t, h, l)
 	if level := Recover(t, l, nil)[1][0]; level.Marked != 5000 || len(level.Entries) != 2 {
 		t.Fatalf("recovered %+v", level)
@@ -500,7 +507,7 @@ func testPriorities(t *testing.T, h Harness) {
 	CheckBodies(t, l, 1, text, []core.Seq{0, 2, 3, high, high | 2})
 	q = l.OpenQueue(1)
 	q.Purge(9, high|3, []core.Seq{high | 2})
-	q.Mark(9, high|100)
+	q.Mark(9, high|100, nil)
 	l = reopen(t, h, l)
 	r = Recover(t, l, nil)
 	equal(t, "low", r.Seqs(1, 0), []core.Seq{0, 2, 3})
