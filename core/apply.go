@@ -132,7 +132,7 @@ func (v *VHost) applyQueue(c *Change) {
 	if def.Exclusive {
 		d.owner = v.broker.session(def.Owner)
 	}
-	d.queue = newClassic(v, queueOptions(def))
+	d.queue = newQueue(v, queueOptions(def))
 	v.putQueue(name, d)
 	v.queueCount.Add(1)
 	v.tables.Lock()

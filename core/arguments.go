@@ -111,9 +111,9 @@ var queueArguments = []argumentRule{
 	{argQueueType, onAny, checkQueueType, nil},
 	{"x-quorum-initial-group-size", onQuorum, checkPositive, nil},
 	{"x-quorum-target-group-size", onQuorum, checkPositive, nil},
-	{"x-max-age", onStream, checkMaxAge, never},
-	{"x-stream-max-segment-size-bytes", onStream, checkNotNegative, never},
-	{"x-stream-filter-size-bytes", onStream, checkNotNegative, never},
+	{"x-max-age", onStream, checkMaxAge, nil},
+	{argStreamSegment, onStream, checkStreamSegment, nil},
+	{argStreamFilterSize, onStream, checkStreamFilterSize, nil},
 	{"x-initial-cluster-size", onStream, checkPositive, nil},
 	{"x-queue-master-locator", onClassic, checkString, nil},
 	{"x-queue-leader-locator", onAny, checkLeaderLocator, nil},
@@ -243,6 +243,26 @@ func checkDelayedRetryType(v any, _ Table) string {
 	return checkOneOf(v, "invalid_delayed_retry_type", "disabled", "all", "failed", "returned")
 }
 
+// checkStreamSegment has RabbitMQ's upper limit.
+func checkStreamSegment(v any, all Table) string {
+	if n, ok := Integer(v); ok && n > 3_000_000_000 {
+		return fmt.Sprintf("{max_value_exceeded,%d}", n)
+	}
+	return checkNotNegative(v, all)
+}
+
+func checkStreamFilterSize(v any, all Table) string {
+	switch n, ok := Integer(v); {
+	case !ok:
+		return checkInteger(v, all)
+	case n < 16:
+		return fmt.Sprintf("{value_too_small,%d}", n)
+	case n > 255:
+		return fmt.Sprintf("{max_value_exceeded,%d}", n)
+	}
+	return ""
+}
+
 func checkMaxAge(v any, _ Table) string {
 	s, ok := v.(string)
 	if !ok {
@@ -319,9 +339,6 @@ func queueTypeOf(args Table, byDefault QueueType) QueueType {
 	return byDefault
 }
 
-// servedTypes are the queue types that can be declared.
-const servedTypes = onClassic | onQuorum
-
 // checkQueueArguments refuses arguments that make no sense or are not served
 // yet. what is the queue as error texts name it.
 func checkQueueArguments(what string, args Table, byDefault QueueType) error {
@@ -334,9 +351,6 @@ func checkQueueArguments(what string, args Table, byDefault QueueType) error {
 		}
 	}
 	t := queueTypeOf(args, byDefault)
-	if t.bit()&servedTypes == 0 {
-		return errorf(Invalid, "invalid arg '%s' for %s: this release does not serve queue type '%s' yet", argQueueType, what, t)
-	}
 	for i := range queueArguments {
 		r := &queueArguments[i]
 		if v, ok := args.Get(r.name); ok && r.types&t.bit() != 0 {
@@ -352,7 +366,7 @@ func checkQueueArguments(what string, args Table, byDefault QueueType) error {
 	}
 	for i := range queueArguments {
 		r := &queueArguments[i]
-		if v, ok := args.Get(r.name); ok && r.served != nil && !r.served(v) {
+		if v, ok := args.Get(r.name); ok && r.served != nil && t != QueueStream && !r.served(v) {
 			return errorf(Invalid, "invalid arg '%s' for %s: this release does not serve it yet", r.name, what)
 		}
 	}

@@ -23,6 +23,10 @@ type Options struct {
 	// Definitions and Log are closed by the Broker. Nil keeps nothing.
 	Definitions Definitions
 	Log         MessageLog
+	// Streams keeps what is in streams, and is closed by the Broker. It goes
+	// with Log: what is published into a stream is in the log first. Nil keeps
+	// streams in memory.
+	Streams StreamStore
 	// Now returns the time in ms since 1970; nil takes the machine's.
 	Now         func() int64
 	Logger      *slog.Logger // Nil logs nowhere.
@@ -53,6 +57,8 @@ type Broker struct {
 	node           string
 	definitions    Definitions
 	log            MessageLog
+	streams        StreamStore
+	keepsStreams   bool // streams is not one in memory.
 	clock          func() int64
 	logger         *slog.Logger
 	wheel          *wheel.Wheel
@@ -108,6 +114,9 @@ func New(o Options) (*Broker, error) {
 	if b.log == nil {
 		b.log = MemoryLog{}
 	}
+	if b.streams, b.keepsStreams = o.Streams, o.Streams != nil; !b.keepsStreams {
+		b.streams = MemoryStreams{}
+	}
 	if b.clock == nil {
 		b.clock = func() int64 { return time.Now().UnixMilli() }
 	}
@@ -156,6 +165,9 @@ func (b *Broker) recover(keepUnknown bool) error {
 		}
 	}
 	known := func(id QueueID) bool { return keepUnknown || queues[id] != nil }
+	if err := b.streams.Forget(known); err != nil {
+		return err
+	}
 	return b.log.Recover(known, func(r RecoveredLevel) error {
 		if q := queues[r.Queue]; q != nil {
 			q.recover(r)
@@ -246,7 +258,7 @@ func (b *Broker) Close() error {
 			q.stop()
 		}
 	}
-	return errors.Join(b.log.Close(), b.definitions.Close())
+	return errors.Join(b.log.Close(), b.streams.Close(), b.definitions.Close())
 }
 
 // now is the time in ms since 1970.

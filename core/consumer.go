@@ -50,6 +50,7 @@ type Consumer struct {
 	opts    ConsumeOptions
 	session *Session
 	waiter  Waiter
+	reader  *streamReader // Of a stream's consumer.
 
 	// in is its part of the queue, guarded by the queue's lock.
 	in struct {

@@ -90,7 +90,7 @@ func (p *Publisher) Ahead() bool { return p.ahead != nil }
 
 // AheadOfLog reports whether the publisher is ahead of the disk, so that it
 // must Pace itself, whatever else it owes: the disk waits for nobody.
-func (p *Publisher) AheadOfLog() bool { return p.logAhead }
+func (p *Publisher) AheadOfLog() bool { return p.logAhead || p.lag != nil }
 
 // Pace waits until the log has room again if it has none; and, a few
 // milliseconds at most, until the consumers that the publisher is ahead of have
@@ -100,6 +100,15 @@ func (p *Publisher) Pace(stop <-chan struct{}) {
 	if p.logAhead {
 		p.logAhead = false
 		if opened := p.broker.logGate.closed(); opened != nil {
+			select {
+			case <-opened:
+			case <-stop:
+			}
+		}
+	}
+	if lag := p.lag; lag != nil {
+		p.lag = nil
+		if opened := lag.closed(); opened != nil {
 			select {
 			case <-opened:
 			case <-stop:

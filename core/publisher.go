@@ -35,9 +35,12 @@ type Publisher struct {
 	gather gatherer
 	whole  [1]run    // The runs of a batch that goes one way.
 	set    ChangeSet // Of the batch under way, nil while nothing is stored.
+	// streams have something to copy when set is durable.
+	streams []*stream
 
 	ahead     *classic // A queue whose consumers the publisher is ahead of; see pace.go.
 	logAhead  bool     // The log has more than it wants, and this publisher adds to it.
+	lag       *gate    // Of a stream whose copier is too far behind.
 	paced     chan struct{}
 	paceTimer *time.Timer
 
@@ -286,8 +289,12 @@ func (p *Publisher) complete(ms []Publication) {
 	if set == nil {
 		return
 	}
-	c := p.completer
+	c, streams := p.completer, p.streams
+	p.streams = nil
 	set.Close(func(err error) {
+		for _, q := range streams {
+			q.wakeCopier()
+		}
 		k := OK
 		if err != nil {
 			k = Unavailable

@@ -96,6 +96,14 @@ type Queue interface {
 	trim()
 }
 
+// newQueue makes a queue of the type that o says.
+func newQueue(v *VHost, o *QueueOptions) Queue {
+	if o.Type == QueueStream {
+		return newStream(v, o)
+	}
+	return newClassic(v, o)
+}
+
 // QueueInfo is a queue's state at one moment. Byte counts are bodies only.
 type QueueInfo struct {
 	Options       *QueueOptions
@@ -112,6 +120,7 @@ type QueueInfo struct {
 	Counters      QueueCounters
 	HeadTimestamp int64          // When the oldest ready message arrived, ms since 1970; 0 if none.
 	ConsumerList  []ConsumerInfo // Filled by Info only, not for closeIf.
+	Stream        *StreamInfo    // Of streams only.
 }
 
 // QueueCounters only ever grow.

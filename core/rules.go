@@ -50,6 +50,8 @@ type queueRules struct {
 	retryMaxMS       int64
 
 	consumerTimeoutMS int64 // consumer-timeout
+
+	maxAgeMS int64 // max-age, of messages in streams; 0 for none
 }
 
 // What delayed-retry-min and -max are if only the type is given.
@@ -94,6 +96,11 @@ func rulesFrom(get func(name string) (any, bool)) queueRules {
 		// dead-lettered: without reject-publish there is no such promise.
 		s, _ := text("dead-letter-strategy")
 		r.deadKeepTrying = s == "at-least-once" && r.overflow == overflowReject
+	}
+	if s, ok := text("max-age"); ok {
+		if ms, ok := maxAgeMS(s); ok {
+			r.maxAgeMS = ms
+		}
 	}
 	s, _ := text("delivery-limit-exceeded")
 	r.dropAtLimit = s == "drop"

@@ -241,6 +241,9 @@ func (s *Session) PurgeQueue(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if q.Options().Type == QueueStream {
+		return 0, errorf(NotImplemented, "queue.purge not supported by stream queues %s", s.vhost.queueText(name))
+	}
 	var t Touched
 	defer t.Flush()
 	return q.purge(&t), nil

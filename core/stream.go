@@ -86,11 +86,11 @@ func newStream(v *VHost, o *QueueOptions) Queue {
 	q := &stream{vhost: v, broker: b, opts: o}
 	q.mu.idled = sync.NewCond(&q.mu)
 	q.mu.readers = make(map[*streamReader]struct{})
-	q.mu.maxBytes, q.mu.maxAgeMS = o.maxLengthBytes, o.maxAgeMS
 	q.lastUse.Store(b.now())
 	q.retainTimer.Init(retainTask{q})
 	q.copyTimer.Init(copyTask{q})
-	store, err := b.streams.OpenStream(o.ID, o.stream())
+	rules := rulesOf(o)
+	store, err := b.streams.OpenStream(o.ID, o.stream(&rules))
 	if err != nil {
 		b.logger.Error("stream cannot be opened: it takes and gives nothing", "queue", o.Name, "vhost", o.VHost, "error", err)
 		q.mu.failed = err
@@ -102,8 +102,16 @@ func newStream(v *VHost, o *QueueOptions) Queue {
 	}
 	q.mu.next = store.Bounds().Next
 	q.committed.Store(q.mu.next)
-	q.scheduleRetention()
+	q.applyRules(rules)
 	return q
+}
+
+// applyRules makes r the rules in force, as far as they are about streams.
+func (q *stream) applyRules(r queueRules) {
+	q.mu.Lock()
+	q.mu.maxBytes, q.mu.maxAgeMS = max(r.maxLengthBytes, 0), r.maxAgeMS
+	q.mu.Unlock()
+	q.scheduleRetention()
 }
 
 const (
@@ -118,16 +126,20 @@ const (
 // stream is what the store has to know. A stream that is limited to less than
 // a few segments of the usual size gets smaller ones, since only whole segments
 // are removed.
-func (o *QueueOptions) stream() StreamOptions {
-	s := StreamOptions{SegmentBytes: o.segmentBytes, FilterBytes: o.filterBytes}
-	if s.SegmentBytes == 0 {
-		s.SegmentBytes = streamSegmentBytes
-		if o.maxLengthBytes > 0 {
-			s.SegmentBytes = min(s.SegmentBytes, max(streamSegmentMin, o.maxLengthBytes/8))
+func (o *QueueOptions) stream(r *queueRules) StreamOptions {
+	s := StreamOptions{SegmentBytes: streamSegmentBytes, FilterBytes: streamFilterBytes}
+	if r.maxLengthBytes >= 0 {
+		s.SegmentBytes = min(s.SegmentBytes, max(streamSegmentMin, r.maxLengthBytes/8))
+	}
+	if v, ok := o.Arguments.Get(argStreamSegment); ok {
+		if n, ok := Integer(v); ok && n > 0 {
+			s.SegmentBytes = n
 		}
 	}
-	if s.FilterBytes == 0 {
-		s.FilterBytes = streamFilterBytes
+	if v, ok := o.Arguments.Get(argStreamFilterSize); ok {
+		if n, ok := Integer(v); ok {
+			s.FilterBytes = int(min(max(n, 16), 255))
+		}
 	}
 	return s
 }
@@ -144,6 +156,9 @@ func (q *stream) text() string { return q.vhost.queueText(q.opts.Name) }
 // chargeLocked lets the memory account know what is kept in memory.
 func (q *stream) chargeLocked() {
 	now := q.mu.pendingBytes + q.mu.cache.bytes
+	if q.log == nil && q.store != nil && !q.gone.Load() {
+		now += q.store.Bounds().Bytes
+	}
 	if now != q.mu.charged {
 		q.broker.memory.charge(now - q.mu.charged)
 		q.mu.charged = now
@@ -158,10 +173,10 @@ func (q *stream) recover(r RecoveredLevel) {
 	}
 	q.mu.Lock()
 	have := q.store.Bounds().Next
-	q.mu.next = max(q.mu.next, r.Next.number())
+	q.mu.next = max(q.mu.next, uint64(r.Next))
 	var settled []Seq
 	for _, e := range r.Entries {
-		if e.Seq.number() < have {
+		if uint64(e.Seq) < have {
 			settled = append(settled, e.Seq)
 		} else {
 			q.mu.backlog = append(q.mu.backlog, e.Seq)
@@ -282,6 +297,8 @@ func (q *stream) infoLocked() QueueInfo {
 	i.InMemory = q.mu.cache.messages
 	if q.log != nil {
 		i.Persistent = i.Ready
+	} else {
+		i.InMemory = i.Ready
 	}
 	return i
 }

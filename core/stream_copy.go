@@ -33,6 +33,9 @@ func (q *stream) appendLocked() []*streamReader {
 func (q *stream) takeIdleLocked() []*streamReader {
 	idle := q.mu.idle
 	q.mu.idle = nil
+	for _, r := range idle {
+		r.idle = false
+	}
 	return idle
 }
 
@@ -58,7 +61,7 @@ func (q *stream) readyToCopyLocked() int {
 	if n := len(q.mu.backlog); n > 0 {
 		return n
 	}
-	written := q.log.Written(0).number()
+	written := uint64(q.log.Written(0))
 	n, _ := slices.BinarySearchFunc(q.mu.pending, written, func(m StreamMessage, o uint64) int {
 		if m.Offset < o {
 			return -1
@@ -128,8 +131,8 @@ func (q *stream) readBacklog(seqs []Seq) (batch []StreamMessage, more bool) {
 	q.broker.log.Read(q.opts.ID, seqs, func(i int, m *Message, err error) {
 		switch {
 		case err == nil && notNow == nil:
-			kept[i].keepIn(make([]byte, 0, streamCopyBytes(m)), m, seqs[i].number())
-			batch = append(batch, streamMessage(&kept[i], seqs[i].number()))
+			kept[i].keepIn(make([]byte, 0, streamCopyBytes(m)), m, uint64(seqs[i]))
+			batch = append(batch, streamMessage(&kept[i], uint64(seqs[i])))
 		case errors.Is(err, ErrNotNow) || notNow != nil:
 			notNow = errors.Join(notNow, err)
 		default:

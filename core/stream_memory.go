@@ -115,8 +115,8 @@ func (l *memoryStream) Read(offset uint64, _ *StreamFilter) (*StreamBlock, uint6
 	return l.mu.blocks[lo], l.mu.blocks[lo].Next, nil
 }
 
-// Seek is part of StreamLog.
-func (l *memoryStream) Seek(ms int64) (uint64, error) {
+// Since is part of StreamLog.
+func (l *memoryStream) Since(ms int64) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, b := range l.mu.blocks {

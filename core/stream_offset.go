@@ -3,12 +3,12 @@ package core
 import (
 	"math"
 	"strconv"
-	"strings"
-	"time"
 )
 
-// Arguments of a stream's consumers.
+// Arguments of streams and of their consumers.
 const (
+	argStreamSegment         = "x-stream-max-segment-size-bytes"
+	argStreamFilterSize      = "x-stream-filter-size-bytes"
 	argStreamOffset          = "x-stream-offset"
 	argStreamFilter          = "x-stream-filter"
 	argStreamMatchUnfiltered = "x-stream-match-unfiltered"
@@ -53,32 +53,13 @@ func parseStreamStart(v any, nowMS int64) (s streamStart, why string) {
 		case "next":
 			return streamStart{kind: startNext}, ""
 		}
-		age, ok := parseAge(v)
+		age, ok := maxAgeMS(v)
 		if !ok {
 			return s, "invalid_max_age"
 		}
-		return streamStart{kind: startTime, ms: max(nowMS-age, 0)}, ""
+		return streamStart{kind: startTime, ms: max(nowMS, age) - age}, ""
 	}
 	return s, unacceptable(v)
-}
-
-// parseAge reads a time like "7D" or "90s" in ms. Years have 365 days, months
-// 30.
-func parseAge(s string) (ms int64, ok bool) {
-	if s == "" {
-		return 0, false
-	}
-	const day = 24 * time.Hour
-	units := map[byte]time.Duration{'Y': 365 * day, 'M': 30 * day, 'D': day, 'h': time.Hour, 'm': time.Minute, 's': time.Second}
-	unit, digits := units[s[len(s)-1]], s[:len(s)-1]
-	if unit == 0 || strings.TrimLeft(digits, "0123456789") != "" {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n <= 0 || n > math.MaxInt64/4/unit.Milliseconds() {
-		return 0, false
-	}
-	return n * unit.Milliseconds(), true
 }
 
 // streamFilter reads the arguments that select messages; nil is for all. As in
@@ -102,24 +83,4 @@ func streamFilter(args Table) *StreamFilter {
 	v, _ = args.Get(argStreamMatchUnfiltered)
 	f.Unfiltered, _ = v.(bool)
 	return &f
-}
-
-// checkConsumerArguments refuses arguments that RabbitMQ knows for other types
-// of queues.
-func checkConsumerArguments(what string, t QueueType, args Table) error {
-	for i := range args {
-		known := t
-		switch args[i].Name {
-		case argStreamOffset, argStreamFilter, argStreamMatchUnfiltered:
-			known = QueueStream
-		case "x-priority":
-			if t == QueueStream {
-				known = QueueClassic
-			}
-		}
-		if known != t {
-			return errorf(Invalid, "invalid arg '%s' for %s of queue type rabbit_%s_queue", args[i].Name, what, t)
-		}
-	}
-	return nil
 }

@@ -71,16 +71,13 @@ func (q *stream) pushRunLocked(p *Publisher, ms []Publication) {
 		}
 		set := p.changeSet()
 		for i := range ms {
-			// Everything in a stream is kept, whatever its publisher said, and
-			// nothing in it expires. The log keeps the message as it came, since
-			// it may be other queues' as well.
+			// Nothing in a stream expires. The log keeps the message as it came,
+			// since it may be other queues' as well.
 			m := &ms[i]
-			p.streamed.cloneFields(&m.Message)
-			p.streamed.Persistent, p.streamed.ExpiresMS = true, 0
-			q.log.Add(set, Seq(q.mu.next+uint64(i)), &p.streamed, &m.Message)
+			m.ExpiresMS = 0
+			q.log.Add(set, Seq(q.mu.next+uint64(i)), &m.Message, &m.Message)
 			m.logged = true
 		}
-		p.streamed.reset()
 	}
 	q.mu.next += uint64(len(ms))
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,7 @@ type streamReader struct {
 	prefetch atomic.Int64
 
 	retry wheel.Timer // What could not be read.
+	idle  bool        // It is in stream.mu.idle; guarded by the stream's lock.
 
 	mu struct {
 		sync.Mutex
@@ -49,8 +51,6 @@ func (q *stream) addConsumer(c *Consumer) error {
 	switch {
 	case c.opts.NoAck:
 		return errorf(NotImplemented, "automatic acknowledgement not supported by stream %s", what)
-	case c.opts.Shared != nil && c.opts.Shared.limit.Load() > 0:
-		return errorf(NotImplemented, "%s does not support global qos", what)
 	case c.opts.Prefetch <= 0:
 		return errorf(Invalid, "consumer prefetch count is not set for stream %s", what)
 	case q.store == nil:
@@ -68,7 +68,7 @@ func (q *stream) addConsumer(c *Consumer) error {
 	}
 	var err error
 	if start.kind == startTime {
-		if r.mu.pos, err = q.store.Seek(start.ms); err != nil {
+		if r.mu.pos, err = q.store.Since(start.ms); err != nil {
 			return errorf(Unavailable, "%s cannot be read now: %v", what, err)
 		}
 		r.fromMS = start.ms
@@ -108,6 +108,9 @@ func (q *stream) removeConsumer(c *Consumer, _ *Touched) (last bool) {
 		return false
 	}
 	delete(q.mu.readers, c.reader)
+	if c.reader.idle {
+		q.mu.idle = slices.DeleteFunc(q.mu.idle, func(r *streamReader) bool { return r == c.reader })
+	}
 	return len(q.mu.readers) == 0
 }
 
@@ -244,10 +247,17 @@ func (q *stream) lookUp(r *streamReader) streamPlace {
 		return streamAtEnd
 	}
 	if r.mu.pos >= q.committed.Load() {
-		q.mu.idle = append(q.mu.idle, r)
+		if !r.idle {
+			r.idle = true
+			q.mu.idle = append(q.mu.idle, r)
+		}
 		return streamAtEnd
 	}
-	if b := q.mu.cache.find(r.mu.pos); b != nil {
+	b := q.mu.cache.find(r.mu.pos)
+	if q.log == nil {
+		b, _, _ = q.store.Read(r.mu.pos, nil) // It is in memory as well.
+	}
+	if b != nil {
 		r.setBlockLocked(b)
 		if r.mu.block != nil {
 			return streamHere
@@ -265,6 +275,9 @@ func (r *streamReader) fetch() {
 		pos := r.mu.pos // Nobody else changes it while fetching is set.
 		r.mu.Unlock()
 		b, next, err := r.q.load(pos, r.filter)
+		if errors.Is(err, errStreamGone) {
+			return
+		}
 		if err != nil {
 			// What is there and cannot be read now is worth another try.
 			r.q.broker.logger.Warn("stream cannot be read now, trying again", "queue", r.q.opts.Name, "vhost", r.q.opts.VHost, "offset", pos, "error", err)
@@ -307,14 +320,12 @@ func (q *stream) load(offset uint64, filter *StreamFilter) (*StreamBlock, uint64
 	}
 	if filter != nil {
 		q.mu.Unlock()
-		b, next, err := q.store.Read(offset, filter)
-		return q.upToCommitted(b), next, err
+		return q.read(offset, filter)
 	}
 	l := q.mu.cache.loading(offset)
 	q.mu.Unlock()
 	l.once.Do(func() {
-		b, next, err := q.store.Read(offset, nil)
-		l.block, l.next, l.err = q.upToCommitted(b), next, err
+		l.block, l.next, l.err = q.read(offset, nil)
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		delete(q.mu.cache.loads, offset)
@@ -328,16 +339,17 @@ func (q *stream) load(offset uint64, filter *StreamFilter) (*StreamBlock, uint64
 
 var errStreamGone = errors.New("the stream is gone")
 
-// upToCommitted cuts off what the files have and readers may not see yet: the
-// copier has appended it and did not come to say so.
-func (q *stream) upToCommitted(b *StreamBlock) *StreamBlock {
-	committed := q.committed.Load()
-	if b == nil || b.Next <= committed {
-		return b
+// read reads from the files. It cuts off what they have and readers may not see
+// yet: the copier has appended it and did not come to say so.
+func (q *stream) read(offset uint64, filter *StreamFilter) (*StreamBlock, uint64, error) {
+	b, next, err := q.store.Read(offset, filter)
+	committed := max(q.committed.Load(), offset)
+	if b != nil && b.Next > committed {
+		if n := b.index(committed); n > 0 {
+			b = NewStreamBlock(b.First, b.Messages[:n:n])
+		} else {
+			b = nil
+		}
 	}
-	n := b.index(committed)
-	if n == 0 {
-		return nil
-	}
-	return NewStreamBlock(b.First, b.Messages[:n:n])
+	return b, min(next, committed), err
 }

@@ -46,9 +46,9 @@ type StreamLog interface {
 	// over; an error wraps ErrNotNow or is for good.
 	Read(offset uint64, filter *StreamFilter) (b *StreamBlock, next uint64, err error)
 
-	// Seek returns an offset below which everything arrived before ms, in ms
+	// Since returns an offset below which everything arrived before ms, in ms
 	// since 1970, and behind which not much more did.
-	Seek(ms int64) (uint64, error)
+	Since(ms int64) (uint64, error)
 
 	// Retain removes segments from the front, but not the last one, while all of
 	// them hold more than maxBytes, and those whose messages all arrived before

@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"encoding/binary"
 	"unsafe"
 
 	"leveret/adapters/amqp/wire"
@@ -158,4 +159,31 @@ func valueToWire(v any) any {
 		return out
 	}
 	return v
+}
+
+// AddHeader is core.HeaderAdder: it puts one field more at the end of the
+// table of headers, and makes one if there is none.
+func (propertyCodec) AddHeader(dst, b []byte, name string, value int64) []byte {
+	if len(b) < 2 {
+		b = []byte{0, 0}
+	}
+	flags := binary.BigEndian.Uint16(b)
+	at := 2
+	for _, f := range [...]uint16{wire.FlagContentType, wire.FlagContentEncoding} {
+		if flags&f != 0 {
+			at += 1 + int(b[at])
+		}
+	}
+	dst = binary.BigEndian.AppendUint16(dst, flags|wire.FlagHeaders)
+	dst = append(dst, b[2:at]...)
+	length := 0
+	if flags&wire.FlagHeaders != 0 {
+		length = int(binary.BigEndian.Uint32(b[at:]))
+		at += 4
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(length+1+len(name)+1+8))
+	dst = append(dst, b[at:at+length]...)
+	dst = append(append(dst, byte(len(name))), name...)
+	dst = binary.BigEndian.AppendUint64(append(dst, 'l'), uint64(value))
+	return append(dst, b[at+length:]...)
 }

@@ -66,3 +66,29 @@ func TestParseExpiration(t *testing.T) {
 		}
 	}
 }
+
+// TestAddHeader: the header added is the last one, and all else is as before.
+func TestAddHeader(t *testing.T) {
+	headers := wire.Table{{Name: "a", Value: "b"}}
+	for _, p := range []wire.Properties{
+		{},
+		{ContentType: "text/plain", ContentEncoding: "gzip", DeliveryMode: 2, MessageID: "m"},
+		{ContentType: "text/plain", Headers: headers, Priority: 3, AppID: "app"},
+		{Headers: headers},
+		{Flags: wire.FlagHeaders, Type: "t"},
+	} {
+		raw := wire.AppendProperties(nil, &p)
+		want, err := propertyCodec{}.DecodeProperties(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Headers, want.HeadersSet = want.Headers.With("x-stream-offset", int64(1<<40)), true
+		got, err := propertyCodec{}.DecodeProperties(propertyCodec{}.AddHeader([]byte("before"), raw, "x-stream-offset", 1<<40)[len("before"):])
+		if err != nil {
+			t.Fatalf("%+v: %v", p, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v became %+v", want, got)
+		}
+	}
+}

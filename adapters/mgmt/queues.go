@@ -86,6 +86,11 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 		out["messages_ready_ram"], out["messages_unacknowledged_ram"] = i.Ready, i.Unacked
 		out["message_bytes_ram"], out["message_bytes_paged_out"] = bytes, 0
 	}
+	if s := i.Stream; s != nil {
+		out["readers"] = object{c.s.node(): i.Consumers}
+		out["segments"], out["first_offset"], out["committed_offset"] = s.Segments, s.First, int64(s.Next)-1
+		out["leader"], out["members"], out["online"] = c.s.node(), []string{c.s.node()}, []string{c.s.node()}
+	}
 	if i.HeadTimestamp != 0 {
 		out["head_message_timestamp"] = i.HeadTimestamp / 1000
 	}
