@@ -21,6 +21,9 @@ func (b *Broker) applyOne(c *Change) {
 		b.applyAccess(c)
 	case DefPolicy, DefOperatorPolicy, DefParameter, DefGlobal:
 		b.applySetting(c)
+		if v := b.vhost(c.Key[0]); v != nil && (c.Kind == DefPolicy || c.Kind == DefOperatorPolicy) {
+			v.policyChanged(c)
+		}
 	default:
 		v := b.vhost(c.Key[0])
 		if v == nil {
@@ -75,20 +78,14 @@ func (v *VHost) applyLimit(c *Change) {
 
 func (v *VHost) applyExchange(c *Change) {
 	name := c.Key[1]
-	xs := *v.exchanges.Load()
-	x, exists := xs.Get(name)
+	x, exists := v.exchanges.Load().Get(name)
 	switch {
 	case exists == (c.Value != nil):
 		return // Exchanges do not change once declared.
-
 	case exists:
-		xs = xs.Without(name)
-		v.exchanges.Store(&xs)
-		x.deleted.Store(true)
 		if x.history != nil {
 			x.history.forget()
 		}
-
 	default:
 		d := c.Value.(ExchangeDef)
 		if exchangeTypes[d.Type] == nil {
@@ -96,17 +93,21 @@ func (v *VHost) applyExchange(c *Change) {
 			return
 		}
 		x = newExchange(v, d)
-		xs = xs.With(name, x)
-		v.exchanges.Store(&xs)
 	}
-	v.tables.Lock()
+	v.tables.Lock() // Before a sweep of policies can find it.
 	defer v.tables.Unlock()
-	if x.alternate != nil {
-		n := 1
-		if exists {
-			n = -1
-		}
-		v.leadsToLocked(x, *x.alternate, n)
+	xs := *v.exchanges.Load()
+	n := 1
+	if exists {
+		n = -1
+		xs = xs.Without(name)
+	} else {
+		xs = xs.With(name, x)
+	}
+	v.exchanges.Store(&xs)
+	x.deleted.Store(exists)
+	if alternate := x.alternate.Load(); alternate != nil {
+		v.leadsToLocked(x, *alternate, n)
 	}
 	v.reachChangedLocked(x)
 	v.reroutedLocked(name)
@@ -133,6 +134,7 @@ func (v *VHost) applyQueue(c *Change) {
 		d.owner = v.broker.session(def.Owner)
 	}
 	d.queue = newQueue(v, queueOptions(def))
+	d.update(v.policies.Load())
 	v.putQueue(name, d)
 	v.queueCount.Add(1)
 	v.tables.Lock()
@@ -275,8 +277,8 @@ func (v *VHost) readsMessagesLocked(x *Exchange) bool {
 		for y := range x.next {
 			reach(y)
 		}
-		if x.alternate != nil {
-			reach(v.exchange(*x.alternate))
+		if alternate := x.alternate.Load(); alternate != nil {
+			reach(v.exchange(*alternate))
 		}
 	}
 	return false

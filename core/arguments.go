@@ -16,6 +16,9 @@ const (
 	argMessageTTL         = "x-message-ttl"
 	argExpires            = "x-expires"
 	argMaxPriority        = "x-max-priority"
+	argDeduplicate        = "x-message-deduplication"
+	argCacheSize          = "x-cache-size"
+	argCacheTTL           = "x-cache-ttl"
 )
 
 // timerMaxMS is the longest time that arguments may ask for: ten years.

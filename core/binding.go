@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // destination is an end of bindings: a queue, or an exchange bound to another.
@@ -20,6 +21,8 @@ type destination struct {
 	exchange *Exchange // nil for a queue.
 	durable  bool
 	owner    *Session // Whose exclusive queue it is, or nil.
+
+	policy atomic.Pointer[appliedPolicy] // What applies to a queue; nil for nothing.
 
 	// bindings are those that end here, guarded by the vhost's tables lock.
 	bindings bindingSet

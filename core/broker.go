@@ -77,6 +77,7 @@ type Broker struct {
 	logGate  gate           // Closed while the log has more than it wants.
 	tasks    sync.WaitGroup // What spawn started.
 	applying sync.Mutex     // Held by apply.
+	loaded   bool           // What was stored has been applied; guarded by applying.
 	// changing is held by changes to users, permissions and virtual hosts
 	// while they look and commit. It comes before every other lock.
 	changing sync.Mutex
@@ -135,6 +136,12 @@ func New(o Options) (*Broker, error) {
 
 	if err := b.definitions.Watch(b.apply); err != nil {
 		return nil, fmt.Errorf("read definitions: %w", err)
+	}
+	b.applying.Lock()
+	b.loaded = true
+	b.applying.Unlock()
+	for _, v := range b.vhosts.Load().All() {
+		v.sweep()
 	}
 	if err := b.recover(o.KeepUnknownQueues != nil && o.KeepUnknownQueues()); err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)

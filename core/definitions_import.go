@@ -31,7 +31,12 @@ type ImportReport struct {
 // Nothing is deleted. It is not atomic: after an error, which is Invalid or
 // NotFound for what is wrong with the file, what came before is there.
 func (b *Broker) ImportDefinitions(data []byte, vhost string) (ImportReport, error) {
-	im := importer{broker: b, only: vhost}
+	im := importer{broker: b, only: vhost, swept: make(map[*VHost]bool)}
+	defer func() {
+		for v := range im.swept {
+			v.sweep()
+		}
+	}()
 	if len(data) > 0 {
 		if err := json.Unmarshal(data, &im.file); err != nil {
 			return ImportReport{}, errorf(Invalid, "definitions are not valid: %v", err)
@@ -59,6 +64,7 @@ type importer struct {
 	file   definitionsFile
 	only   string // The one virtual host that is imported into, or "".
 	report ImportReport
+	swept  map[*VHost]bool // Whose policies have changed.
 }
 
 func (im *importer) skip(format string, args ...any) {
@@ -200,14 +206,16 @@ func (im *importer) policy(kind DefinitionKind, word string, p *filePolicy) erro
 	if p.ApplyTo == "" {
 		p.ApplyTo = "all"
 	}
-	im.idle("%s '%s' in vhost '%s' is kept, but this release does not apply policies yet", word, p.Name, v.name)
-	return im.broker.commit(Change{
-		Kind: kind, Key: []string{v.name, p.Name}, Was: AnyRevision,
-		Value: PolicyDef{
-			VHost: v.name, Name: p.Name, Pattern: p.Pattern, ApplyTo: p.ApplyTo,
-			Priority: p.Priority, Definition: string(p.Definition),
-		},
-	})
+	d := PolicyDef{
+		VHost: v.name, Name: p.Name, Pattern: p.Pattern, ApplyTo: p.ApplyTo,
+		Priority: p.Priority, Definition: string(p.Definition),
+	}
+	if _, err := newPolicy(kind, d); err != nil {
+		im.skip("%s '%s' in vhost '%s': %v", word, p.Name, v.name, err)
+		return nil
+	}
+	im.swept[v] = true
+	return im.broker.putSetting(kind, v.name, d, v.name, p.Name)
 }
 
 func (im *importer) parameters() error {

@@ -23,7 +23,7 @@
 //
 // # Locks
 //
-// In this order: the topology of a virtual host, a queue, a limiter, then the
+// In this order: the topology of a virtual host, a sweep of its policies, a queue, a limiter, then the
 // leaves: an adapter's outgoing buffer, a confirm tracker, the log's filling
 // set, the timer wheel. Leaves never call back. Nobody holds two queues' locks.
 // Nothing that may block runs under a queue's lock. Routing takes no lock.
@@ -37,6 +37,8 @@
 // route.go take a message in; classic_push.go hands it on; entries.go and
 // rest.go keep it meanwhile; classic_settle.go and classic_expiry.go end it.
 // consumer.go and limiter.go are credit. exchange.go with its exchange_*.go
-// routes; vhost.go, binding.go and session_*.go declare; broker.go holds it all
+// routes; vhost.go, binding.go and session_*.go declare; arguments.go says what
+// may be asked for, policy.go and its neighbours what operators make of it;
+// rules.go has the outcome for a queue. broker.go holds it all
 // together, definitions.go and log.go say what storage must do.
 package core

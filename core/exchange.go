@@ -78,14 +78,17 @@ type Exchange struct {
 	autoDelete bool
 	internal   bool
 	arguments  Table
-	alternate  *string // Where to go when nothing matches; nil for nowhere.
 	kind       exchangeType
 	table      routingTable   // nil for the default exchange.
 	reads      bool           // Its type reads messages.
 	history    *recentHistory // What it remembers, nil for most types.
 	self       *destination   // Itself as the end of bindings.
 
-	deleted atomic.Bool
+	policy atomic.Pointer[appliedPolicy] // nil for nothing.
+	// alternate is where to go when nothing matches; nil for nowhere. It is
+	// written under the vhost's tables lock.
+	alternate atomic.Pointer[string]
+	deleted   atomic.Bool
 	// version grows whenever a message published here could be routed
 	// differently, also because of what lies behind bindings to exchanges and
 	// the alternate exchange. Who remembers a route compares it.
@@ -109,10 +112,10 @@ func newExchange(v *VHost, d ExchangeDef) *Exchange {
 		name: d.Name, vhost: v, typ: d.Type, durable: d.Durable, autoDelete: d.AutoDelete,
 		internal: d.Internal, arguments: d.Arguments, kind: exchangeTypes[d.Type],
 	}
-	if ae, ok := d.Arguments.Get(argAlternateExchange); ok {
-		if name, ok := ae.(string); ok {
-			x.alternate = &name
-		}
+	if x.name != "" {
+		a := v.policies.Load().forExchange(x.name)
+		x.policy.Store(a)
+		x.alternate.Store(x.alternateUnder(a))
 	}
 	if x.name != "" {
 		x.table = x.kind.newTable(d.Arguments)
@@ -138,6 +141,7 @@ type ExchangeInfo struct {
 	Durable, AutoDelete, Internal bool
 	Arguments                     Table
 	PublishedIn, PublishedOut     uint64
+	Policy                        AppliedPolicy
 }
 
 // Info returns a snapshot of x.
@@ -146,6 +150,7 @@ func (x *Exchange) Info() ExchangeInfo {
 		Name: x.name, Type: x.typ, Durable: x.durable, AutoDelete: x.autoDelete,
 		Internal: x.internal, Arguments: x.arguments,
 		PublishedIn: x.publishedIn.Load(), PublishedOut: x.publishedOut.Load(),
+		Policy: x.policy.Load().public(),
 	}
 }
 
@@ -218,8 +223,8 @@ func (w *walk) run(x *Exchange, keys []string, m *Message) {
 		var once bool
 		w.found, once = x.match(w.found, keys, m)
 		if len(w.found) == before {
-			if x.alternate != nil {
-				if ae := x.vhost.exchange(*x.alternate); ae != nil {
+			if alternate := x.alternate.Load(); alternate != nil {
+				if ae := x.vhost.exchange(*alternate); ae != nil {
 					w.reach(ae)
 				}
 			}

@@ -90,6 +90,8 @@ type Queue interface {
 	recover(r RecoveredLevel)
 	// stop makes the queue ready for the log to be closed.
 	stop()
+	// applyRules makes r the rules in force: policies have changed.
+	applyRules(r queueRules)
 	// touch restarts the clock of x-expires.
 	touch()
 	// trim gives back what a quiet queue keeps for its next message.

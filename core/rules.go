@@ -126,15 +126,16 @@ func rulesFrom(get func(name string) (any, bool)) queueRules {
 }
 
 // rulesOf are the rules that o asks for by itself.
-func rulesOf(o *QueueOptions) queueRules {
-	return rulesFrom(func(name string) (any, bool) {
-		for _, f := range o.Arguments {
-			if rest, ok := strings.CutPrefix(f.Name, "x-"); ok && rest == name {
-				return f.Value, true
-			}
+func rulesOf(o *QueueOptions) queueRules { return rulesUnder(o, nil) }
+
+// ruleArgument returns the argument that says something about a rule.
+func ruleArgument(o *QueueOptions, name string) (any, bool) {
+	for _, f := range o.Arguments {
+		if rest, ok := strings.CutPrefix(f.Name, "x-"); ok && rest == name {
+			return f.Value, true
 		}
-		return nil, false
-	})
+	}
+	return nil, false
 }
 
 // applyRules makes r the rules in force. All but the TTL takes effect at once.

@@ -64,10 +64,18 @@ func (b *Broker) settingChanges(vhost string) []Change {
 	return changes
 }
 
+// validSetting refuses what no setting may be: nameless, or no JSON.
+func validSetting(what, name string, value json.RawMessage) error {
+	if name == "" || !json.Valid(value) {
+		return errorf(Invalid, "%s needs a name and a value", what)
+	}
+	return nil
+}
+
 // SetGlobal sets a parameter of the whole broker, such as cluster_name.
 func (b *Broker) SetGlobal(name string, value json.RawMessage) error {
-	if name == "" || !json.Valid(value) {
-		return errorf(Invalid, "a global parameter needs a name and a value")
+	if err := validSetting("a global parameter", name, value); err != nil {
+		return err
 	}
 	return b.commit(Change{Kind: DefGlobal, Key: []string{name}, Value: GlobalDef{name, string(value)}, Was: AnyRevision})
 }
@@ -80,6 +88,129 @@ func (b *Broker) Global(name string) json.RawMessage {
 		return json.RawMessage(g.Value)
 	}
 	return nil
+}
+
+// ClearGlobal removes a parameter of the whole broker. It is NotFound if there
+// is none.
+func (b *Broker) ClearGlobal(name string) error { return b.clearSetting(DefGlobal, name) }
+
+// Globals lists the parameters of the whole broker by name.
+func (b *Broker) Globals() []GlobalDef { return settings[GlobalDef](b, DefGlobal) }
+
+// parameterComponents are those whose parameters are kept. What they ask for
+// is not: they come out of other brokers, and go back there.
+var parameterComponents = []string{"shovel", "federation-upstream", "federation-upstream-set", "federation"}
+
+// PutParameter creates or replaces a parameter of a component. Of vhost-limits
+// it sets the limits.
+func (b *Broker) PutParameter(d ParameterDef) error {
+	if err := validSetting("a parameter", d.Name, json.RawMessage(d.Value)); err != nil {
+		return err
+	}
+	switch {
+	case d.Component == "policy" || d.Component == componentOperatorPolicy:
+		return errorf(Invalid, "policies may not be set using this method")
+	case d.Component == componentLimits:
+		var limits fileLimits
+		if err := json.Unmarshal([]byte(d.Value), &limits); err != nil {
+			return errorf(Invalid, "Validation failed\n\nlimits of vhost '%s': %v\n", d.VHost, err)
+		}
+		for limit, n := range limits {
+			if err := b.SetVHostLimit(d.VHost, limit, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	case !slices.Contains(parameterComponents, d.Component):
+		return errorf(Invalid, "Validation failed\n\ncomponent %s not found\n", d.Component)
+	}
+	return b.putSetting(DefParameter, d.VHost, d, d.Component, d.VHost, d.Name)
+}
+
+// ClearParameter removes a parameter of a component. It is NotFound if there is
+// none.
+func (b *Broker) ClearParameter(component, vhost, name string) error {
+	return b.clearSetting(DefParameter, component, vhost, name)
+}
+
+// Parameters lists the parameters of components by component, virtual host and
+// name.
+func (b *Broker) Parameters() []ParameterDef { return settings[ParameterDef](b, DefParameter) }
+
+// PutPolicy creates or replaces a policy. When it returns, all queues and
+// exchanges of the virtual host are under it. An empty ApplyTo means all.
+// Errors are Invalid, in RabbitMQ's words, or NotFound for the virtual host.
+func (b *Broker) PutPolicy(d PolicyDef) error { return b.putPolicy(DefPolicy, d) }
+
+// PutOperatorPolicy is PutPolicy for operator policies.
+func (b *Broker) PutOperatorPolicy(d PolicyDef) error { return b.putPolicy(DefOperatorPolicy, d) }
+
+func (b *Broker) putPolicy(kind DefinitionKind, d PolicyDef) error {
+	if d.ApplyTo == "" {
+		d.ApplyTo = "all"
+	}
+	if err := validSetting("a policy", d.Name, json.RawMessage(d.Definition)); err != nil {
+		return err
+	}
+	if _, err := newPolicy(kind, d); err != nil {
+		return err
+	}
+	if err := b.putSetting(kind, d.VHost, d, d.VHost, d.Name); err != nil {
+		return err
+	}
+	b.policiesInForce(d.VHost)
+	return nil
+}
+
+// ClearPolicy removes a policy. It is NotFound if there is none.
+func (b *Broker) ClearPolicy(vhost, name string) error {
+	err := b.clearSetting(DefPolicy, vhost, name)
+	b.policiesInForce(vhost)
+	return err
+}
+
+// ClearOperatorPolicy removes an operator policy. It is NotFound if there is
+// none.
+func (b *Broker) ClearOperatorPolicy(vhost, name string) error {
+	err := b.clearSetting(DefOperatorPolicy, vhost, name)
+	b.policiesInForce(vhost)
+	return err
+}
+
+// Policies lists the policies of every virtual host by virtual host and name.
+func (b *Broker) Policies() []PolicyDef { return settings[PolicyDef](b, DefPolicy) }
+
+// OperatorPolicies lists the operator policies of every virtual host by virtual
+// host and name.
+func (b *Broker) OperatorPolicies() []PolicyDef { return settings[PolicyDef](b, DefOperatorPolicy) }
+
+// policiesInForce waits until a virtual host's policies are.
+func (b *Broker) policiesInForce(vhost string) {
+	if v := b.vhost(vhost); v != nil {
+		v.sweep()
+	}
+}
+
+// putSetting stores what belongs to a virtual host.
+func (b *Broker) putSetting(kind DefinitionKind, vhost string, value any, key ...string) error {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	if b.vhost(vhost) == nil {
+		return noVHost(vhost)
+	}
+	return b.commit(Change{Kind: kind, Key: key, Value: value, Was: AnyRevision})
+}
+
+func (b *Broker) clearSetting(kind DefinitionKind, key ...string) error {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	b.stored.RLock()
+	_, ok := b.stored.settings[keyOfSetting(kind, key)]
+	b.stored.RUnlock()
+	if !ok {
+		return errorf(NotFound, "%s does not exist", key[len(key)-1])
+	}
+	return b.commit(Change{Kind: kind, Key: key, Was: AnyRevision})
 }
 
 // settings lists the stored values of a kind, by key.

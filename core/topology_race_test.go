@@ -61,8 +61,8 @@ func checkTopology(t testing.TB, v *VHost) {
 		upstream[to][x]++
 	}
 	for x := range v.Exchanges() {
-		if x.alternate != nil {
-			lead(x, *x.alternate)
+		if alternate := x.alternate.Load(); alternate != nil {
+			lead(x, *alternate)
 		}
 		next := map[*Exchange]int{}
 		for b := range x.sourceOf {

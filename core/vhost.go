@@ -28,6 +28,7 @@ type VHost struct {
 	nobody *Exchange // The default exchange.
 
 	definition atomic.Pointer[VHostDef]
+	policies   atomic.Pointer[policySet] // Never nil.
 	exchanges  atomic.Pointer[hamt.Map[string, *Exchange]]
 	queues     [queueShards]queueShard // Also hidden queues.
 
@@ -44,6 +45,10 @@ type VHost struct {
 	topology sync.RWMutex
 	names    [nameLocks]sync.Mutex
 	limited  sync.Mutex // Behind names: held while a queue is declared below a limit.
+
+	compiled map[settingKey]*policy // Those in policies; belongs to Broker.apply.
+	sweeping sync.Mutex             // Held by sweep, before tables and the locks of queues.
+	swept    *policySet             // That which is in force everywhere; guarded by sweeping.
 
 	// tables guards what only changes and operators look at: the bindings of
 	// each destination, the sources of each exchange. Changes hold it for
@@ -86,6 +91,8 @@ var predeclared = []ExchangeDef{
 func newVHost(b *Broker, d VHostDef) *VHost {
 	v := &VHost{name: d.Name, broker: b}
 	v.definition.Store(&d)
+	v.policies.Store(newPolicySet(nil, nil))
+	v.swept = v.policies.Load()
 	v.maxQueues.Store(-1)
 	v.maxConnections.Store(-1)
 	v.tables.upstream = make(map[string]map[*Exchange]int)
@@ -175,19 +182,30 @@ func (v *VHost) Queue(name string) (Queue, bool) {
 // and go meanwhile may be missing.
 func (v *VHost) Queues() iter.Seq[Queue] {
 	return func(yield func(Queue) bool) {
-		var batch []Queue
+		for d := range v.declaredQueues() {
+			if !yield(d.queue) {
+				return
+			}
+		}
+	}
+}
+
+// declaredQueues is Queues for their ends of bindings.
+func (v *VHost) declaredQueues() iter.Seq[*destination] {
+	return func(yield func(*destination) bool) {
+		var batch []*destination
 		for i := range v.queues {
 			s := &v.queues[i]
 			batch = batch[:0]
 			s.mu.RLock()
 			for _, d := range s.byName {
 				if !d.queue.Options().hidden {
-					batch = append(batch, d.queue)
+					batch = append(batch, d)
 				}
 			}
 			s.mu.RUnlock()
-			for _, q := range batch {
-				if !yield(q) {
+			for _, d := range batch {
+				if !yield(d) {
 					return
 				}
 			}

@@ -44,7 +44,11 @@
 //	get QUEUE [noack]                   ack, requeue, reject with the tag "got"
 //	advance DURATION                    move the clock
 //	show QUEUE                          counts
-//	info QUEUE FIELD...                 type, arguments, stored
+//	info QUEUE FIELD...                 type, arguments, stored, policy, operator-policy, effective
+//	info-exchange NAME                  the policy in force
+//	policy NAME PATTERN [to=KIND] [priority=N] KEY=VALUE...
+//	operator-policy NAME PATTERN [to=KIND] [priority=N] KEY=VALUE...
+//	clear-policy NAME | clear-operator-policy NAME
 //	queues | exchanges | bindings       what there is
 //
 // Values are integers where they look like it, true, false, else strings.

@@ -95,7 +95,8 @@ func (e *Env) Do(line string) []string {
 		e.tb.Fatalf("unknown command %q", line)
 	}
 	if err := run(e, &a); err != nil {
-		e.say("error: %s: %v", kindOf(err), err)
+		// Some of RabbitMQ's texts have line ends, which end a script's step.
+		e.say("error: %s: %s", kindOf(err), strings.Join(strings.Fields(err.Error()), " "))
 	}
 	return e.seen
 }
@@ -198,27 +199,33 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"delete-exchange": func(e *Env, a *arguments) error {
 		return e.current.session.DeleteExchange(a.next(), a.flag("if-unused"))
 	},
-	"queue":     (*Env).queue,
-	"delete":    (*Env).delete,
-	"purge":     (*Env).purge,
-	"bind":      func(e *Env, a *arguments) error { return e.current.session.Bind(binding(a)) },
-	"unbind":    func(e *Env, a *arguments) error { return e.current.session.Unbind(binding(a)) },
-	"publish":   (*Env).publish,
-	"consume":   (*Env).consume,
-	"cancel":    (*Env).cancel,
-	"room":      (*Env).setRoom,
-	"prefetch":  (*Env).setPrefetch,
-	"shared":    (*Env).setShared,
-	"ack":       func(e *Env, a *arguments) error { return e.settle(core.Ack, a) },
-	"requeue":   func(e *Env, a *arguments) error { return e.settle(core.Requeue, a) },
-	"reject":    (*Env).reject,
-	"get":       (*Env).get,
-	"advance":   (*Env).advance,
-	"show":      (*Env).show,
-	"info":      (*Env).info,
-	"queues":    (*Env).queues,
-	"exchanges": (*Env).exchanges,
-	"bindings":  (*Env).bindings,
+	"queue":         (*Env).queue,
+	"delete":        (*Env).delete,
+	"purge":         (*Env).purge,
+	"bind":          func(e *Env, a *arguments) error { return e.current.session.Bind(binding(a)) },
+	"unbind":        func(e *Env, a *arguments) error { return e.current.session.Unbind(binding(a)) },
+	"publish":       (*Env).publish,
+	"consume":       (*Env).consume,
+	"cancel":        (*Env).cancel,
+	"room":          (*Env).setRoom,
+	"prefetch":      (*Env).setPrefetch,
+	"shared":        (*Env).setShared,
+	"ack":           func(e *Env, a *arguments) error { return e.settle(core.Ack, a) },
+	"requeue":       func(e *Env, a *arguments) error { return e.settle(core.Requeue, a) },
+	"reject":        (*Env).reject,
+	"get":           (*Env).get,
+	"advance":       (*Env).advance,
+	"show":          (*Env).show,
+	"info":          (*Env).info,
+	"info-exchange": (*Env).exchangeInfo,
+
+	"policy":                (*Env).policy,
+	"operator-policy":       (*Env).operatorPolicy,
+	"clear-policy":          func(e *Env, a *arguments) error { return e.Broker.ClearPolicy(e.vhostName(), a.next()) },
+	"clear-operator-policy": func(e *Env, a *arguments) error { return e.Broker.ClearOperatorPolicy(e.vhostName(), a.next()) },
+	"queues":                (*Env).queues,
+	"exchanges":             (*Env).exchanges,
+	"bindings":              (*Env).bindings,
 }
 
 func (e *Env) openSession(a *arguments) error {

@@ -23,8 +23,10 @@ func (e *Env) info(a *arguments) error {
 		return nil
 	}
 	i := q.Info()
+	policy := e.current.session.VHost().QueuePolicy(q)
 	known := map[string]any{
 		"type": q.Options().Type, "arguments": q.Options().Arguments, "stored": i.Persistent,
+		"policy": policy.Policy, "operator-policy": policy.Operator, "effective": policy.Effective,
 	}
 	var said []string
 	for _, field := range a.words {
@@ -39,5 +41,41 @@ func (e *Env) info(a *arguments) error {
 		said = append(said, fmt.Sprintf("%s %s", field, strings.Trim(string(text), `"`)))
 	}
 	e.say("%s: %s", name, strings.Join(said, ", "))
+	return nil
+}
+
+// vhostName names the current session's virtual host.
+func (e *Env) vhostName() string { return e.current.session.VHost().Name() }
+
+// policy sets a policy.
+func (e *Env) policy(a *arguments) error { return e.Broker.PutPolicy(e.policyOf(a)) }
+
+// operatorPolicy sets an operator policy.
+func (e *Env) operatorPolicy(a *arguments) error { return e.Broker.PutOperatorPolicy(e.policyOf(a)) }
+
+func (e *Env) policyOf(a *arguments) core.PolicyDef {
+	d := core.PolicyDef{VHost: e.vhostName(), ApplyTo: a.value("to", ""), Priority: a.number("priority", 0)}
+	definition, err := json.Marshal(a.table(""))
+	if err != nil {
+		e.tb.Fatal(err)
+	}
+	d.Name, d.Pattern, d.Definition = a.next(), a.next(), string(definition)
+	return d
+}
+
+// exchangeInfo says which policies apply to an exchange.
+func (e *Env) exchangeInfo(a *arguments) error {
+	name := a.next()
+	x, ok := e.current.session.VHost().Exchange(name)
+	if !ok {
+		e.say("no exchange %s", name)
+		return nil
+	}
+	p := x.Info().Policy
+	text, err := json.Marshal(p.Effective)
+	if err != nil {
+		e.tb.Fatal(err)
+	}
+	e.say("%s: policy %q, effective %s", name, p.Policy, text)
 	return nil
 }
