@@ -19,6 +19,7 @@ const (
 	RefBytes         = 12 // A reference.
 	TimedRefBytes    = 20 // A reference with a time of its own.
 	contentBytes     = 20 // The fixed part of a message's content.
+	groupSegmentAt   = 24 // Where the number of the segment is in it.
 	alignment        = 8
 	groupLengthMax   = 1<<32 - alignment
 	segmentMagic     = "LVRTSEG\n"
@@ -96,14 +97,14 @@ func PutGroup(b []byte, id Identity, offset int64, g Group) {
 	binary.LittleEndian.PutUint32(b[4:], g.Length)
 	binary.LittleEndian.PutUint64(b[8:], g.Number)
 	binary.LittleEndian.PutUint64(b[16:], g.Synced)
-	binary.LittleEndian.PutUint32(b[24:], id.Number)
+	binary.LittleEndian.PutUint32(b[groupSegmentAt:], id.Number)
 	binary.LittleEndian.PutUint32(b[28:], g.Records)
 	binary.LittleEndian.PutUint32(b, crc32.Update(id.seed(offset), castagnoli, b[4:GroupBytes]))
 }
 
 // ParseGroup reads the header of the group that may begin at offset.
 func ParseGroup(b []byte, id Identity, offset int64) (Group, bool) {
-	if len(b) < GroupBytes || binary.LittleEndian.Uint32(b[24:]) != id.Number {
+	if len(b) < GroupBytes || binary.LittleEndian.Uint32(b[groupSegmentAt:]) != id.Number {
 		return Group{}, false
 	}
 	g := Group{

@@ -318,3 +318,89 @@ func TestScan(t *testing.T) {
 		t.Fatalf("%d good, %d bad", good, bad)
 	}
 }
+
+// sparseFile is a file whose blocks of zeros were never written, and that
+// counts how much of it is read.
+type sparseFile struct {
+	b    []byte
+	read int
+}
+
+func (f *sparseFile) ReadAt(b []byte, offset int64) (int, error) {
+	n, err := bytes.NewReader(f.b).ReadAt(b, offset)
+	f.read += n
+	return n, err
+}
+
+func (f *sparseFile) NextData(offset int64) (from, to int64, err error) {
+	const block = 512
+	size := int64(len(f.b))
+	hole := func(at int64) bool {
+		return len(bytes.Trim(f.b[at:min(at+block, size)], "\x00")) == 0
+	}
+	from = min(offset, size)
+	if from < size && hole(from&^(block-1)) {
+		for from &^= block - 1; from < size && hole(from); {
+			from += block
+		}
+	}
+	from = min(from, size)
+	for to = from; to < size && !hole(to&^(block-1)); {
+		to = to&^(block-1) + block
+	}
+	return from, min(to, size), nil
+}
+
+// What was never written is not read, wherever groups lie behind it.
+func TestSearchPassesOverHoles(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		file := make([]byte, 4<<20)
+		copy(file, AppendHeader(nil, testID))
+		var want []int64
+		for range 3 {
+			at := HeaderBytes + rng.Int64N((4<<20-HeaderBytes-GroupBytes)/8)*8
+			PutGroup(file[at:], testID, at, Group{Length: GroupBytes, Number: 5, Records: 1})
+			want = append(want, at)
+		}
+		slices.Sort(want)
+		want = slices.Compact(want)
+		f := &sparseFile{b: file}
+		w := NewWindow(f, int64(len(file)))
+		var got []int64
+		for at := int64(HeaderBytes); ; {
+			g, ok := w.Search(testID, at, 0)
+			if !ok {
+				break
+			}
+			got = append(got, g.Offset)
+			at = g.End()
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("groups at %d, want %d", got, want)
+		}
+		if f.read > 16<<10 {
+			t.Fatalf("%d bytes read", f.read)
+		}
+	}
+}
+
+// What was in a recycled file before is looked through, at every place.
+func TestSearchLooksEverywhere(t *testing.T) {
+	const size = 600 << 10
+	stale := make([]byte, size)
+	rng := rand.New(rand.NewPCG(5, 6))
+	for i := range stale {
+		stale[i] = byte(rng.Uint32())
+	}
+	for range 300 {
+		at := HeaderBytes + rng.Int64N((size-HeaderBytes-GroupBytes)/8)*8
+		kept := bytes.Clone(stale[at : at+GroupBytes])
+		PutGroup(stale[at:], testID, at, Group{Length: GroupBytes, Number: 5, Records: 1})
+		w := NewWindow(bytes.NewReader(stale), size)
+		if g, ok := w.Search(testID, HeaderBytes, 5); !ok || g.Offset != at {
+			t.Fatalf("found %v at %d, want %d", ok, g.Offset, at)
+		}
+		copy(stale[at:], kept)
+	}
+}

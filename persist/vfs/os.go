@@ -88,6 +88,14 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+func (f osFile) NextData(offset int64) (from, to int64, err error) {
+	size, err := f.Size()
+	if err != nil || offset >= size {
+		return size, size, err
+	}
+	return nextData(f.File, offset, size)
+}
+
 func (f osFile) Preallocate(offset, length int64) error {
 	if length <= 0 {
 		return nil

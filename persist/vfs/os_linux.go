@@ -31,6 +31,23 @@ func fallocate(f *os.File, offset, length int64) (done bool, err error) {
 	return true, nil
 }
 
+// nextData asks the file system, which knows of blocks that were only allocated.
+// Those that were read meanwhile count as written, as long as they are cached.
+func nextData(f *os.File, offset, size int64) (from, to int64, err error) {
+	const seekData, seekHole = 3, 4
+	from, err = f.Seek(offset, seekData)
+	if err == nil {
+		to, err = f.Seek(from, seekHole)
+	}
+	switch {
+	case errors.Is(err, syscall.ENXIO): // Nothing but a hole is left.
+		return size, size, nil
+	case errors.Is(err, syscall.EINVAL): // It does not know.
+		return offset, size, nil
+	}
+	return from, to, err
+}
+
 // onDescriptor keeps f open while fn uses its descriptor.
 func onDescriptor(f *os.File, fn func(fd int) error) error {
 	raw, err := f.SyscallConn()

@@ -120,3 +120,41 @@ func TestSyncOfClosedFileFails(t *testing.T) {
 		t.Fatalf("Sync of a closed file: %v", err)
 	}
 }
+
+// Whatever the file system knows, everything written lies in a stretch of data.
+func TestNextData(t *testing.T) {
+	f, err := vfs.OS.Create(filepath.Join(t.TempDir(), "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const size = 8 << 20
+	if err := f.Preallocate(0, size); err != nil {
+		t.Fatal(err)
+	}
+	written := []int64{0, 1<<20 + 7, 5 << 20, size - 1}
+	for _, at := range written {
+		if _, err := f.WriteAt([]byte{1}, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := 0
+	for at := int64(0); at < size; {
+		from, to, err := f.NextData(at)
+		if err != nil || from < at || to <= from && from != size || to > size {
+			t.Fatalf("from %d: %d to %d, %v", at, from, to, err)
+		}
+		for _, w := range written {
+			if from <= w && w < to {
+				found++
+			}
+		}
+		at = to
+	}
+	if found != len(written) {
+		t.Fatalf("%d of %d places found", found, len(written))
+	}
+	if from, to, err := f.NextData(size); err != nil || from != size || to != size {
+		t.Fatalf("at the end: %d to %d, %v", from, to, err)
+	}
+}

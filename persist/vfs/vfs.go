@@ -67,6 +67,11 @@ type File interface {
 	// disk (fdatasync on Linux).
 	Sync() error
 
+	// NextData returns the next stretch at or behind offset that may hold other
+	// bytes than zeros; twice the size of the file if there is none. It is for
+	// files that are only read: it may move where Write goes on.
+	NextData(offset int64) (from, to int64, err error)
+
 	// Preallocate sees to it that the length bytes from offset are on disk, as
 	// zeros where nothing was written, so that writing there cannot fail for
 	// lack of space. It makes the file longer if need be.

@@ -158,6 +158,32 @@ func (h *fileHandle) Size() (int64, error) {
 	return int64(len(h.inode.data)), nil
 }
 
+// NextData takes a sector of zeros for one that was never written.
+func (h *fileHandle) NextData(offset int64) (from, to int64, err error) {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	if h.closed {
+		return 0, 0, pathError("seek", h.name, fs.ErrClosed)
+	}
+	size := int64(len(h.inode.data))
+	end := func(at int64) int64 { return min(at-at%SectorBytes+SectorBytes, size) }
+	hole := func(at int64) bool {
+		for _, b := range h.inode.data[at-at%SectorBytes : end(at)] {
+			if b != 0 {
+				return false
+			}
+		}
+		return true
+	}
+	for from = min(offset, size); from < size && hole(from); {
+		from = end(from)
+	}
+	for to = from; to < size && !hole(to); {
+		to = end(to)
+	}
+	return from, to, nil
+}
+
 func (h *fileHandle) Close() error {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()

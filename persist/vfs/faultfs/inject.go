@@ -304,6 +304,10 @@ func (f *injectedFile) Sync() error {
 	return f.inner.Sync()
 }
 
+func (f *injectedFile) NextData(offset int64) (from, to int64, err error) {
+	return f.inner.NextData(offset)
+}
+
 func (f *injectedFile) Preallocate(offset, length int64) error {
 	if err := f.by.fail(OpPreallocate, f.Name()); err != nil {
 		return err
