@@ -77,6 +77,15 @@ type QueueLog interface {
 	// a crash: the message then comes back, marked redelivered.
 	Settle(seqs []Seq)
 
+	// SettleIn lets go of references in set, which is not closed yet: they are
+	// gone if and only if the rest of set is there, whatever happens. One that
+	// is not yet being written is struck from its own set, which is then
+	// complete only when set is: a message that moves is confirmed when it has
+	// arrived. So that sets never wait for each other in a circle, the
+	// references must have been there when set was begun. Until set is complete the references count as held: a Purge
+	// names them as survivors, and there is no Drop if they must not be lost.
+	SettleIn(set ChangeSet, seqs []Seq)
+
 	// Purge lets go of every reference of priority prio below upTo but those
 	// of survivors, which ascend.
 	Purge(prio uint8, upTo Seq, survivors []Seq)
@@ -152,6 +161,9 @@ func (MemoryLog) Written(uint8) Seq { return 0 }
 
 // Settle does nothing.
 func (MemoryLog) Settle([]Seq) {}
+
+// SettleIn does nothing.
+func (MemoryLog) SettleIn(ChangeSet, []Seq) {}
 
 // Purge does nothing.
 func (MemoryLog) Purge(uint8, Seq, []Seq) {}

@@ -126,18 +126,27 @@ func (g *group) addDrop(q *queueLog) {
 
 // addSet takes what is still wanted of s. It reports whether that is anything.
 func (g *group) addSet(s *changeSet) bool {
+	wanted := len(s.acks) > 0
+	for _, a := range s.acks {
+		for from := a.from; from < a.to; from += ackSeqsMax {
+			g.addAck(a.queue, s.seqs[from:min(from+ackSeqsMax, a.to)])
+		}
+		g.synced = true
+	}
 	g.endChange()
-	wanted := false
 	for i := range s.messages {
 		m := &s.messages[i]
 		// Refs that are struck leave the list.
 		refs := 0
 		link := &m.first
 		for r := m.first; r != nil; r = r.next {
-			if r.take() {
+			switch r.take() {
+			case refTaken:
 				*link = r
 				link = &r.next
 				refs++
+			case refMoved:
+				s.waits++
 			}
 		}
 		*link = nil

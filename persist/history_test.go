@@ -39,11 +39,33 @@ type pastRef struct {
 	set     *pastSet
 	settled int // When it was settled, 0 for never.
 	// A set that was closed later and is complete carried the settlement.
-	after int // The number of sets closed by then.
+	after int      // The number of sets closed by then.
+	to    *pastRef // It moved there, in one set with that.
+	moved int      // When.
 }
 
 // struck reports whether r may never have been written.
-func (r *pastRef) struck() bool { return r.settled != 0 && r.settled <= r.set.done+1 }
+func (r *pastRef) struck() bool {
+	return r.settled != 0 && r.settled <= r.set.done+1 || r.moved != 0 && r.moved <= r.set.done+1
+}
+
+// moves checks that what moved is in one place: in two never, and in none only
+// if that was settled, or if nobody was told that it was stored.
+func (h *history) moves(there map[*pastRef]bool, r *pastRef, complete bool, at int) error {
+	n, text := 0, ""
+	settled := false
+	for p := r; p != nil; p = p.to {
+		if there[p] {
+			n++
+		}
+		text += fmt.Sprintf(" queue %d seq %d (%v)", p.queue, p.seq, there[p])
+		settled = settled || p.settled != 0 && p.settled <= at+1
+	}
+	if n > 1 || n == 0 && complete && !settled {
+		return fmt.Errorf("the moved message is in %d places:%s", n, text)
+	}
+	return nil
+}
 
 type pastMark struct {
 	upTo  core.Seq
@@ -114,6 +136,12 @@ func (h *history) check(t testing.TB, l *persist.Log, at int) error {
 		complete := s.done != 0 && s.done <= at && !s.failed
 		in, out := 0, 0
 		for _, r := range s.refs {
+			if r.to != nil {
+				if err := h.moves(there, r, complete, at); err != nil {
+					return err
+				}
+				continue
+			}
 			switch {
 			case r.settled != 0 && r.settled <= at+1:
 				if r.after < last && there[r] {
@@ -212,6 +240,10 @@ func (a *actor) publish() {
 	if a.rng.IntN(4) == 0 {
 		a.settle()
 	}
+	a.close(set, p)
+}
+
+func (a *actor) close(set core.ChangeSet, p *pastSet) {
 	done := make(chan error, 1)
 	a.h.mu.Lock()
 	p.closed = a.h.now()
@@ -269,6 +301,43 @@ func (a *actor) purge() {
 	a.queues[q].Purge(0, a.next[q], survivors)
 }
 
+// move moves some messages from one queue to another.
+func (a *actor) move() {
+	from, to := a.rng.IntN(len(a.queues)), a.rng.IntN(len(a.queues))
+	set := a.l.Begin()
+	p := &pastSet{}
+	var seqs []core.Seq
+	for range 1 + a.rng.IntN(4) {
+		n := len(a.live[from])
+		if n == 0 {
+			break
+		}
+		i := n - 1 // Mostly what was published last, and is not written perhaps.
+		if a.rng.IntN(3) == 0 {
+			i = a.rng.IntN(n)
+		}
+		seq := a.live[from][i]
+		old := a.h.refs[core.QueueID(from)][seq]
+		r := &pastRef{queue: core.QueueID(to), seq: a.next[to], body: old.body, set: p}
+		a.live[from] = slices.Delete(a.live[from], i, i+1)
+		a.live[to] = append(a.live[to], r.seq)
+		a.next[to]++
+		a.h.mu.Lock()
+		a.h.refs[r.queue][r.seq] = r
+		old.to, old.moved = r, a.h.now()+1
+		a.h.mu.Unlock()
+		p.refs = append(p.refs, r)
+		m := persisttest.NewMessage(r.body)
+		a.queues[to].Add(set, r.seq, m, m)
+		seqs = append(seqs, seq)
+	}
+	if a.rng.IntN(2) == 0 {
+		slices.Sort(seqs)
+	}
+	a.queues[from].SettleIn(set, seqs)
+	a.close(set, p)
+}
+
 func (a *actor) mark() {
 	q := a.rng.IntN(len(a.queues))
 	upTo := a.next[q]
@@ -285,8 +354,13 @@ func (a *actor) step() {
 		if a.rng.IntN(3) > 0 {
 			a.wait()
 		}
-	case n < 92:
+	case n < 80:
 		a.settle()
+	case n < 92:
+		a.move()
+		if a.rng.IntN(3) == 0 {
+			a.wait()
+		}
 	case n < 94:
 		a.purge()
 	case n < 97:

@@ -155,6 +155,18 @@ func (x *index) settleLocked(q *queueLog, seq, n uint64) {
 	}
 }
 
+// settleSeqsLocked removes the places of seqs, which ascend.
+func (x *index) settleSeqsLocked(q *queueLog, seqs []core.Seq) {
+	for len(seqs) > 0 {
+		run := 1
+		for run < len(seqs) && seqs[run] == seqs[run-1]+1 {
+			run++
+		}
+		x.settleLocked(q, uint64(seqs[0]), uint64(run))
+		seqs = seqs[run:]
+	}
+}
+
 // settleChunkLocked removes entries [from, to) of chunk i, and the chunk with
 // its last one.
 func (x *index) settleChunkLocked(l *level, i, from, to int) {

@@ -176,7 +176,7 @@ const (
 
 // hand takes s over from its publisher.
 func (l *Log) hand(s *changeSet) {
-	if s.refs == 0 {
+	if s.refs == 0 && len(s.acks) == 0 && len(s.moved) == 0 {
 		s.done(nil)
 		s.recycle()
 		return
@@ -196,8 +196,7 @@ func (l *Log) hand(s *changeSet) {
 	l.filling.Unlock()
 	if closed {
 		l.outstanding.Add(-s.size)
-		s.done(ErrClosed)
-		s.recycle()
+		s.done(ErrClosed) // Another set may wait for it, in vain: it is not used again.
 		return
 	}
 	l.wakeWriter()

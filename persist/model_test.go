@@ -92,6 +92,8 @@ func modelStep(t *testing.T, l *persist.Log, rng *rand.Rand, queues []*modelQueu
 	switch n := rng.IntN(100); {
 	case n < 40:
 		modelPublish(t, l, rng, queues)
+	case n < 55:
+		modelMove(t, l, rng, q, queues)
 	case n < 90:
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -175,6 +177,45 @@ func modelPublish(t *testing.T, l *persist.Log, rng *rand.Rand, queues []*modelQ
 		if err := <-done; err != nil {
 			t.Errorf("set: %v", err)
 		}
+	}
+}
+
+// modelMove moves messages from q to another queue. Somebody else may purge or
+// drop either meanwhile, but only once the set is complete.
+func modelMove(t *testing.T, l *persist.Log, rng *rand.Rand, q *modelQueue, queues []*modelQueue) {
+	to := queues[rng.IntN(len(queues))]
+	if to == q {
+		return
+	}
+	first, second := q, to
+	if to.id < q.id {
+		first, second = to, q
+	}
+	first.mu.Lock()
+	defer first.mu.Unlock()
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	if q.gone || to.gone {
+		return
+	}
+	set := l.Begin()
+	var seqs []core.Seq
+	for s, body := range q.live {
+		if len(seqs) == 10 {
+			break
+		}
+		seqs = append(seqs, s)
+		m := persisttest.NewMessage(body)
+		to.log.Add(set, to.next, m, m)
+		to.live[to.next] = m.Body
+		to.next++
+		delete(q.live, s)
+	}
+	q.log.SettleIn(set, seqs)
+	done := make(chan error, 1)
+	set.Close(func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Errorf("set: %v", err)
 	}
 }
 

@@ -60,6 +60,9 @@ func (q *queueLog) Settle(seqs []core.Seq) {
 	}
 }
 
+// SettleIn implements core.QueueLog.
+func (q *queueLog) SettleIn(set core.ChangeSet, seqs []core.Seq) { set.(*changeSet).settle(q, seqs) }
+
 // Purge implements core.QueueLog.
 func (q *queueLog) Purge(prio uint8, upTo core.Seq, survivors []core.Seq) {
 	r := q.ring(prio)

@@ -75,8 +75,39 @@ func (r *ring) trim() {
 
 // strike ends the reference of seq if it is still pending.
 func (r *ring) strike(seq uint64) bool {
-	if r.count == 0 || seq < r.at(0).seq {
+	i := r.find(seq)
+	if i < 0 || !r.at(i).strike() {
 		return false
+	}
+	if i == 0 {
+		r.trim()
+	}
+	return true
+}
+
+// move ends the reference of seq, for another set, if it is still pending. It
+// returns the reference, or nil.
+func (r *ring) move(seq uint64) *ref {
+	i := r.find(seq)
+	if i < 0 {
+		return nil
+	}
+	item := r.at(i)
+	moved := item.ref
+	if moved == nil || !moved.move(item.word) {
+		return nil
+	}
+	item.ref = nil
+	if i == 0 {
+		r.trim()
+	}
+	return moved
+}
+
+// find returns the place of seq's item, or -1.
+func (r *ring) find(seq uint64) int {
+	if r.count == 0 || seq < r.at(0).seq {
+		return -1
 	}
 	low, high := 0, r.count // The item of seq, if any, lies in [low, high).
 	for low < high {
@@ -87,11 +118,8 @@ func (r *ring) strike(seq uint64) bool {
 			high = mid
 		}
 	}
-	if low == r.count || r.at(low).seq != seq || !r.at(low).strike() {
-		return false
+	if low == r.count || r.at(low).seq != seq {
+		return -1
 	}
-	if low == 0 {
-		r.trim()
-	}
-	return true
+	return low
 }

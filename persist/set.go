@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -9,23 +10,25 @@ import (
 	"leveret/persist/segment"
 )
 
-// A reference in a change set is pending until either the queue strikes it or
-// the writer takes it for a group, whoever comes first; it is written when the
-// group is and the index knows its place. The state lies in the
-// low bits of a word whose upper bits count how often the ref was used, so that
+// A reference in a change set is pending until either the queue strikes it, or
+// moves it to another set, or the writer takes it for a group, whoever comes
+// first; it is written when the group is and the index knows its place. The
+// state lies in the low bits of a word whose upper bits count how often the ref was used, so that
 // a queue that remembers a ref which serves another set by now finds out.
 const (
 	refPending uint64 = 0
 	refStruck  uint64 = 1
 	refTaken   uint64 = 2
 	refWritten uint64 = 3
-	refStates  uint64 = 3
-	refUse     uint64 = 4
+	refMoved   uint64 = 4 // Settled in another set, for which this one waits.
+	refStates  uint64 = 7
+	refUse     uint64 = 8
 )
 
 type ref struct {
 	word      atomic.Uint64
 	queue     *queueLog
+	set       *changeSet
 	seq       uint64
 	expiresMS int64
 	next      *ref // Of the same message.
@@ -40,10 +43,17 @@ type refBlock [refsPerBlock]ref
 // strike ends r if it is still pending as word.
 func (r *ref) strike(word uint64) bool { return r.word.CompareAndSwap(word, word|refStruck) }
 
-// take keeps queues from striking r. It reports false if one did before.
-func (r *ref) take() bool {
+// move ends r as strike does, for a set that says so.
+func (r *ref) move(word uint64) bool { return r.word.CompareAndSwap(word, word|refMoved) }
+
+// take keeps queues from striking r. It returns what a queue did before, or
+// refTaken.
+func (r *ref) take() uint64 {
 	word := r.word.Load()
-	return word&refStates == refPending && r.word.CompareAndSwap(word, word|refTaken)
+	if word&refStates == refPending && r.word.CompareAndSwap(word, word|refTaken) {
+		return refTaken
+	}
+	return r.word.Load() & refStates
 }
 
 // written says that r, which was taken, can be read back.
@@ -74,6 +84,24 @@ type changeSet struct {
 	table    []int32 // Open addressing from origin to 1 + its place in messages.
 	size     int64   // At most what it takes in a group.
 	done     func(error)
+
+	// What it settles of others' references: those that were written before it,
+	// by queue, and those that it struck.
+	acks  []ack
+	seqs  []core.Seq
+	moved []*ref
+
+	// Of the writer: it counts the refs that other sets struck, less those of
+	// sets that are complete.
+	waits    int
+	finished bool // Complete but for them,
+	err      error
+}
+
+// ack is a settlement: seqs[from:to] of its set.
+type ack struct {
+	queue    *queueLog
+	from, to int
 }
 
 var setPool = sync.Pool{New: func() any { return new(changeSet) }}
@@ -99,17 +127,24 @@ func (s *changeSet) Close(done func(error)) {
 			s.size += int64(m.refs/segment.RefsMax) * segment.MessageBytes(m.flags, 0, m.to-m.from+len(m.own), 0)
 		}
 	}
+	for _, a := range s.acks {
+		parts := 1 + (a.to-a.from)/ackSeqsMax
+		s.size += int64(parts*changeMax + segment.AckBytesMax(a.to-a.from))
+	}
 	s.log.hand(s)
 }
 
 // recycle makes s ready for another publisher. Its refs stay where they are.
 func (s *changeSet) recycle() {
 	clear(s.messages)
+	clear(s.acks)
+	clear(s.moved)
 	if cap(s.buf) > 256<<10 || len(s.blocks) > 64 {
 		return
 	}
 	clear(s.table)
-	*s = changeSet{buf: s.buf[:0], messages: s.messages[:0], blocks: s.blocks, table: s.table}
+	*s = changeSet{buf: s.buf[:0], messages: s.messages[:0], blocks: s.blocks, table: s.table,
+		acks: s.acks[:0], seqs: s.seqs[:0], moved: s.moved[:0]}
 	setPool.Put(s)
 }
 
@@ -178,6 +213,25 @@ func (s *changeSet) encode(origin, m *core.Message) {
 	s.messages = append(s.messages, e)
 }
 
+// settle lets go of seqs of q in s. The queue's lock is held.
+func (s *changeSet) settle(q *queueLog, seqs []core.Seq) {
+	from := len(s.seqs)
+	for _, seq := range seqs {
+		switch r := q.ring(uint8(seq >> 56)).move(uint64(seq)); {
+		case r == nil:
+			s.seqs = append(s.seqs, seq)
+		case r.set == s: // It must not wait for itself.
+			r.word.Store(r.word.Load()&^refStates | refStruck)
+		default:
+			s.moved = append(s.moved, r)
+		}
+	}
+	if len(s.seqs) > from {
+		slices.Sort(s.seqs[from:])
+		s.acks = append(s.acks, ack{q, from, len(s.seqs)})
+	}
+}
+
 // add refers to a message from seq of q and returns the ref with its word.
 func (s *changeSet) add(q *queueLog, seq core.Seq, m, origin *core.Message) (*ref, uint64) {
 	e := s.message(origin, m)
@@ -187,7 +241,7 @@ func (s *changeSet) add(q *queueLog, seq core.Seq, m, origin *core.Message) (*re
 	r := &s.blocks[s.refs/refsPerBlock][s.refs%refsPerBlock]
 	s.refs++
 	word := r.word.Load()&^refStates + refUse
-	r.queue, r.seq, r.expiresMS, r.next = q, uint64(seq), m.ExpiresMS, nil
+	r.queue, r.set, r.seq, r.expiresMS, r.next = q, s, uint64(seq), m.ExpiresMS, nil
 	r.word.Store(word)
 	if e.last == nil {
 		e.first = r

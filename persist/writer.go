@@ -141,6 +141,7 @@ func (w *writer) gather() {
 				return
 			} else if w.group.empty() {
 				w.atSet++
+				w.group.addSet(s) // Nothing; it counts what s waits for.
 				w.complete(s, nil)
 				continue
 			}
@@ -157,6 +158,9 @@ func (w *writer) gather() {
 
 // wanted reports whether some reference of s is still pending.
 func (w *writer) wanted(s *changeSet) bool {
+	if len(s.acks) > 0 {
+		return true
+	}
 	for i := range s.refs {
 		if s.blocks[i/refsPerBlock][i%refsPerBlock].word.Load()&refStates == refPending {
 			return true
@@ -373,6 +377,9 @@ func (w *writer) apply() {
 	}
 	w.applyNotesLocked()
 	for _, s := range g.sets {
+		for _, a := range s.acks {
+			x.settleSeqsLocked(a.queue, s.seqs[a.from:a.to])
+		}
 		for i := range s.messages {
 			w.applyMessageLocked(&s.messages[i])
 		}
@@ -413,14 +420,7 @@ func (w *writer) applyNotesLocked() {
 		seqs := w.work.seqs[n.from:n.to]
 		switch n.kind {
 		case noteAck:
-			for len(seqs) > 0 {
-				run := 1
-				for run < len(seqs) && seqs[run] == seqs[run-1]+1 {
-					run++
-				}
-				x.settleLocked(n.queue, uint64(seqs[0]), uint64(run))
-				seqs = seqs[run:]
-			}
+			x.settleSeqsLocked(n.queue, seqs)
 		case noteMark:
 			x.markLocked(n.queue, n.upTo)
 		case noteDrop:
@@ -435,11 +435,36 @@ func (w *writer) applyNotesLocked() {
 	}
 }
 
-// complete tells the publisher of s.
+// complete tells the publisher of s, once the sets are complete that its
+// references moved to. Such a set may come first: its writing does not depend on
+// s, which its publisher perhaps has not even closed.
 func (w *writer) complete(s *changeSet, err error) {
+	s.finished = true
+	if err != nil {
+		s.err = err
+	}
+	w.completed(s)
+}
+
+func (w *writer) completed(s *changeSet) {
+	if !s.finished || s.waits > 0 && s.err == nil {
+		return
+	}
+	for _, r := range s.moved {
+		o := r.set
+		o.waits--
+		if s.err != nil && o.err == nil {
+			o.err = s.err
+		}
+		w.completed(o)
+	}
 	left := w.log.outstanding.Add(-s.size)
-	s.done(err)
-	s.recycle()
+	s.done(s.err)
+	if s.err == nil {
+		s.recycle()
+	} else {
+		s.finished = false // Told once; other sets may still refer to it.
+	}
 	if left <= w.log.o.OutstandingMax/2 && w.log.pressure.over.Load() {
 		w.log.press()
 	}

@@ -45,6 +45,7 @@ type changeSet struct {
 	log     *Log
 	written bool
 	done    func(error)
+	settled []func() // What it settles, with the log's lock held.
 	origin  map[*core.Message]*core.Message
 }
 
@@ -59,7 +60,7 @@ func (l *Log) Hold(held bool) {
 	if !held {
 		sets, l.closed = l.closed, nil
 		for _, s := range sets {
-			s.written = true
+			s.write()
 		}
 	}
 	l.mu.Unlock()
@@ -216,9 +217,16 @@ func (s *changeSet) Close(done func(error)) {
 		s.log.mu.Unlock()
 		return
 	}
-	s.written = true
+	s.write()
 	s.log.mu.Unlock()
 	done(nil)
+}
+
+func (s *changeSet) write() {
+	s.written = true
+	for _, settle := range s.settled {
+		settle()
+	}
 }
 
 // Add is core.QueueLog.
@@ -256,6 +264,17 @@ func (q *queueLog) Settle(seqs []core.Seq) {
 	for _, s := range seqs {
 		delete(q.entries, s)
 	}
+}
+
+// SettleIn is core.QueueLog.
+func (q *queueLog) SettleIn(set core.ChangeSet, seqs []core.Seq) {
+	s := set.(*changeSet)
+	seqs = slices.Clone(seqs)
+	s.settled = append(s.settled, func() {
+		for _, seq := range seqs {
+			delete(q.entries, seq)
+		}
+	})
 }
 
 // Purge is core.QueueLog.

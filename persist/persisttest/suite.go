@@ -35,6 +35,9 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"a message of several queues is one set", testSeveralQueues},
 		{"what is settled does not come back", testSettled},
 		{"what is settled before its set is closed needs no write", testStruck},
+		{"what moves is in one place", testMove},
+		{"what moves before it is written takes its completion along", testMovePending},
+		{"a set that only settles", testSettleIn},
 		{"a purge spares survivors and what comes later", testPurge},
 		{"a purge in the middle of a batch", testPurgePending},
 		{"a dropped queue leaves nothing", testDrop},
@@ -344,6 +347,107 @@ func testStruck(t *testing.T, h Harness) {
 	equal(t, "queue 1", r.Seqs(1, 0), nil)
 	equal(t, "queue 2", r.Seqs(2, 0), []core.Seq{5})
 	CheckBodies(t, l, 2, text, []core.Seq{5})
+}
+
+func testMove(t *testing.T, h Harness) {
+	l := openEmpty(t, h)
+	from, to := l.OpenQueue(1), l.OpenQueue(2)
+	Store(t, l, from, text, span(0, 1000)...)
+	set := l.Begin()
+	for s := range core.Seq(999) {
+		m := NewMessage(text(s))
+		to.Add(set, s, m, m)
+	}
+	gone := span(0, 999)
+	slices.Reverse(gone)
+	from.SettleIn(set, gone)
+	from.Purge(0, 999, span(0, 999))
+	to.Settle([]core.Seq{7})
+	Finish(t, set)
+	l = reopen(t, h, l)
+	r := Recover(t, l, nil)
+	equal(t, "from", r.Seqs(1, 0), []core.Seq{999})
+	want := slices.DeleteFunc(span(0, 999), func(s core.Seq) bool { return s == 7 })
+	equal(t, "to", r.Seqs(2, 0), want)
+	CheckBodies(t, l, 2, text, want)
+}
+
+// testMovePending moves messages of sets that are not closed, or not written.
+func testMovePending(t *testing.T, h Harness) {
+	l := openEmpty(t, h)
+	a, b, c := l.OpenQueue(1), l.OpenQueue(2), l.OpenQueue(3)
+	add := func(set core.ChangeSet, q core.QueueLog, seqs ...core.Seq) {
+		for _, s := range seqs {
+			m := NewMessage(text(s))
+			q.Add(set, s, m, m)
+		}
+	}
+	first, second, third := l.Begin(), l.Begin(), l.Begin()
+	add(first, a, 0, 1, 2)
+	add(second, b, 0)
+	a.SettleIn(second, []core.Seq{0})
+	add(third, c, 0, 1)
+	b.SettleIn(third, []core.Seq{0})
+	a.SettleIn(third, []core.Seq{1})
+	// The first is written, and waits for the others, whichever comes first.
+	early := make(chan error, 2)
+	first.Close(func(err error) { early <- err })
+	probe := l.Begin() // Behind it in the log.
+	add(probe, l.OpenQueue(4), 0)
+	Finish(t, probe)
+	second.Close(func(err error) { early <- err })
+	probe = l.Begin()
+	add(probe, l.OpenQueue(4), 1)
+	Finish(t, probe)
+	select {
+	case <-early:
+		t.Fatal("a set is complete while what it held is on its way")
+	default:
+	}
+	Finish(t, third)
+	for range 2 {
+		select {
+		case err := <-early:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(Deadline):
+			t.Fatal("set not completed")
+		}
+	}
+	if n := l.Outstanding(); n != 0 {
+		t.Fatalf("%d bytes outstanding when everything is complete", n)
+	}
+	// And a target that is complete before the source is closed.
+	late, target := l.Begin(), l.Begin()
+	add(late, a, 3)
+	add(target, c, 3)
+	a.SettleIn(target, []core.Seq{3})
+	Finish(t, target)
+	Finish(t, late)
+	l = reopen(t, h, l)
+	r := Recover(t, l, nil)
+	equal(t, "first", r.Seqs(1, 0), []core.Seq{2})
+	equal(t, "second", r.Seqs(2, 0), nil)
+	equal(t, "third", r.Seqs(3, 0), []core.Seq{0, 1, 3})
+}
+
+func testSettleIn(t *testing.T, h Harness) {
+	l := openEmpty(t, h)
+	q, other := l.OpenQueue(1), l.OpenQueue(2)
+	Store(t, l, q, text, span(0, 500)...)
+	Store(t, l, other, text, 0)
+	set := l.Begin()
+	q.SettleIn(set, span(0, 499))
+	other.SettleIn(set, []core.Seq{0})
+	Finish(t, set)
+	set = l.Begin()
+	q.SettleIn(set, nil)
+	Finish(t, set)
+	l = reopen(t, h, l)
+	r := Recover(t, l, nil)
+	equal(t, "left", r.Seqs(1, 0), []core.Seq{499})
+	equal(t, "other", r.Seqs(2, 0), nil)
 }
 
 func testPurge(t *testing.T, h Harness) {
