@@ -38,6 +38,8 @@ func (b *Broker) applyOne(c *Change) {
 			v.applyBinding(c)
 		case DefVHostLimit:
 			v.applyLimit(c)
+		case DefClient, DefSubscription, DefWill:
+			v.applyClient(c)
 		}
 	}
 }

@@ -37,6 +37,9 @@ type Options struct {
 	QueueMemory int64
 	// MaxConnections is how many sessions the broker admits; 0 for any number.
 	MaxConnections int
+	// MaxClients is how many clients (see Session.Attach) there may be,
+	// connected or not; 0 for any number.
+	MaxClients int
 
 	// KeepUnknownQueues is asked, once Definitions have been read, whether
 	// messages of queues that they do not know are to be kept in the log, out
@@ -68,11 +71,17 @@ type Broker struct {
 	loopbackUsers  []string
 	maxConnections int
 	queueMemory    int64
+	maxClients     int
 
 	vhosts     atomic.Pointer[hamt.Map[string, *VHost]]
 	sessionIDs atomic.Uint64
 	closing    atomic.Bool
-	remembered atomic.Int64 // Bytes of messages that exchanges remember.
+	// started says that what was stored has been read, into the tables and
+	// these. Written by New.
+	started     bool
+	leftovers   []Change     // What no longer belongs to anything.
+	clientCount atomic.Int64 // Identities of clients.
+	remembered  atomic.Int64 // Bytes of messages that exchanges remember.
 
 	logGate  gate           // Closed while the log has more than it wants.
 	tasks    sync.WaitGroup // What spawn started.
@@ -101,7 +110,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		node: o.NodeName, definitions: o.Definitions, log: o.Log, clock: o.Now, logger: o.Logger,
 		directory: new(auth.Directory), registry: newRegistry(),
-		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections,
+		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections, maxClients: o.MaxClients,
 	}
 	if b.queueMemory = o.QueueMemory; b.queueMemory == 0 {
 		b.queueMemory = 16 << 20
@@ -146,6 +155,7 @@ func New(o Options) (*Broker, error) {
 	if err := b.recover(o.KeepUnknownQueues != nil && o.KeepUnknownQueues()); err != nil {
 		return nil, fmt.Errorf("read messages: %w", err)
 	}
+	b.startClients()
 	b.log.OnPressure(b.logGate.set)
 	b.log.OnState(func(err error) {
 		if err != nil {

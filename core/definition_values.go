@@ -49,6 +49,40 @@ type BindingDef struct {
 	Binding
 }
 
+// ClientDef describes a client that outlives its connections. Its key is vhost,
+// id.
+type ClientDef struct {
+	VHost, ID          string
+	Number             QueueID // Of this client and no other, nor of a queue.
+	ExpiryMS           int64   // How long it outlives a connection; negative for ever.
+	KeepAliveMS        int64
+	Queue, DirectQueue string // What its queues are called.
+}
+
+// SubscriptionDef is a subscription of a client. Its key is vhost, client,
+// filter.
+type SubscriptionDef struct {
+	VHost, Client string
+	Number        QueueID // The client's.
+	Subscription
+}
+
+// WillDef is the will of a client. Its key is vhost, client.
+type WillDef struct {
+	VHost, Client string
+	Number        QueueID // The client's.
+	User          string
+	Vars          Table // Strings: what topic permissions may name.
+	Will
+}
+
+// RetainedDef says where the retained messages of an exchange are: in the log,
+// as those of a queue that nobody sees. Its key is vhost, exchange.
+type RetainedDef struct {
+	VHost, Exchange string
+	ID              QueueID
+}
+
 // PolicyDef describes a policy or an operator policy. Its key is vhost, name.
 type PolicyDef struct {
 	VHost, Name, Pattern string

@@ -51,6 +51,10 @@ const (
 	DefParameter       DefinitionKind = 10
 	DefVHostLimit      DefinitionKind = 11
 	DefGlobal          DefinitionKind = 12
+	DefClient          DefinitionKind = 13
+	DefSubscription    DefinitionKind = 14
+	DefWill            DefinitionKind = 15
+	DefRetained        DefinitionKind = 16
 )
 
 // AnyRevision in Change.Was means that whatever is stored may be replaced.

@@ -39,6 +39,8 @@
 // consumer.go and limiter.go are credit. exchange.go with its exchange_*.go
 // routes; vhost.go, binding.go and session_*.go declare; arguments.go says what
 // may be asked for, policy.go and its neighbours what operators make of it;
-// rules.go has the outcome for a queue. broker.go holds it all
+// rules.go has the outcome for a queue. client.go, subscription.go and will.go
+// are clients that outlive their connections, direct.go is the queue of those
+// that do not care. broker.go holds it all
 // together, definitions.go and log.go say what storage must do.
 package core

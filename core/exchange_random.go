@@ -26,6 +26,8 @@ func (localRandomType) checkBinding(b *Binding, dest *destination) error {
 	switch {
 	case b.Key != "":
 		return errorf(Invalid, "Non empty binding '%s' key not permitted", b.Key)
+	case dest == nil:
+		return nil // It is about to be made.
 	case dest.queue == nil:
 		return errorf(Invalid, "Destination not found")
 	case dest.queue.Options().Type != QueueClassic:

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"hash/fnv"
+	"io"
 	"strings"
 	"sync/atomic"
 	"unsafe"
@@ -57,6 +59,9 @@ type Message struct {
 	ExpiresMS int64
 	// ArrivedMS is when it was published, in ms since 1970. Publish sets it.
 	ArrivedMS int64
+	// Origin says who published the message, as OriginOf names it, for those
+	// who do not want their own messages back; 0 for nobody in particular.
+	Origin uint64
 
 	props atomic.Pointer[Properties]
 	slab  *slab        // Where the bytes rest; nil when the garbage collector owns them.
@@ -70,7 +75,20 @@ type Message struct {
 	// OwnBody says that Body was allocated for this message alone and will
 	// never be reused: it is kept, and sent, by reference.
 	OwnBody bool
-	shared  bool // Rests in several queues, maybe.
+	// Retained says that it is not fresh from a publisher but was kept for
+	// those who come later. Core sets it.
+	Retained bool
+	shared   bool // Rests in several queues, maybe.
+}
+
+// OriginOf is what Message.Origin is for messages of the client called id. It is
+// the same for ever and never 0. Two clients can have the same one, if one of
+// them wants to: then neither gets the other's messages where it asked not to
+// get its own.
+func OriginOf(id string) uint64 {
+	h := fnv.New64a()
+	io.WriteString(h, id)
+	return max(h.Sum64(), 1)
 }
 
 // Publication is a message on its way into the broker, with what is of no
@@ -93,24 +111,32 @@ type Publication struct {
 	// Mandatory is the adapter's own: it wants to know if the message is
 	// unroutable.
 	Mandatory bool
+	// Retain asks for the message to be kept for those who come later, in place
+	// of the one kept for its exchange and first routing key; one with an empty
+	// body only ends that one. A message that a queue refuses is not retained.
+	Retain bool
 }
+
+// Tracked reports whether core completes p, which has its Route. If not, who
+// publishes it answers for itself.
+func (p *Publication) Tracked() bool { return len(p.Route.queues) != 0 }
 
 // Reset makes p ready to be filled anew. It keeps nothing.
 func (p *Publication) Reset() {
 	p.Message.reset()
 	p.Number, p.Route, p.TTLMS = 0, nil, -1
 	p.extra, p.rested, p.logged = nil, nil, false
-	p.Refused, p.Mandatory = OK, false
+	p.Refused, p.Mandatory, p.Retain = OK, false, false
 }
 
 func (m *Message) reset() {
 	m.Exchange, m.RoutingKey, m.Encoded, m.Body = "", "", nil, nil
-	m.ExpiresMS, m.ArrivedMS = 0, 0
+	m.ExpiresMS, m.ArrivedMS, m.Origin = 0, 0, 0
 	m.slab, m.shared = nil, false
 	if m.props.Load() != nil {
 		m.props.Store(nil)
 	}
-	m.Priority, m.Form, m.Persistent, m.HasPriority, m.OwnBody = 0, FormNeutral, false, false, false
+	m.Priority, m.Form, m.Persistent, m.HasPriority, m.OwnBody, m.Retained = 0, FormNeutral, false, false, false, false
 }
 
 // Properties returns the decoded properties, decoding them at the first call.
@@ -180,12 +206,12 @@ func (m *Message) copyInto(buf []byte) {
 // cloneFields copies what a resting message keeps of src.
 func (m *Message) cloneFields(src *Message) {
 	m.Exchange, m.RoutingKey, m.Encoded, m.Body = src.Exchange, src.RoutingKey, src.Encoded, src.Body
-	m.ExpiresMS, m.ArrivedMS = src.ExpiresMS, src.ArrivedMS
+	m.ExpiresMS, m.ArrivedMS, m.Origin = src.ExpiresMS, src.ArrivedMS, src.Origin
 	if p := src.props.Load(); p != nil || m.props.Load() != nil {
 		m.props.Store(p)
 	}
 	m.Priority, m.Form, m.Persistent = src.Priority, src.Form, src.Persistent
-	m.HasPriority, m.OwnBody = src.HasPriority, src.OwnBody
+	m.HasPriority, m.OwnBody, m.Retained = src.HasPriority, src.OwnBody, src.Retained
 }
 
 // Clone returns a copy of m that aliases nothing and belongs to the caller.
@@ -205,7 +231,7 @@ func (m *Message) cloneInto(c *Message) {
 // adapters that keep publications (transactions). Its route and number are not
 // kept.
 func (p *Publication) Clone() *Publication {
-	c := &Publication{TTLMS: p.TTLMS, Mandatory: p.Mandatory}
+	c := &Publication{TTLMS: p.TTLMS, Mandatory: p.Mandatory, Retain: p.Retain}
 	p.Message.cloneInto(&c.Message)
 	for _, k := range p.extra {
 		c.extra = append(c.extra, strings.Clone(k))

@@ -5,6 +5,11 @@ type Delivery struct {
 	Message     *Message
 	Seq         Seq // With the Holder, the opaque token that settles it.
 	Redelivered bool
+	// Resumed says that the consumer's client held it before it lost its last
+	// connection; Slot is then what it noted in Slot.Data. There is no Message
+	// if that slot was Released.
+	Resumed bool
+	Slot    uint32
 }
 
 // Outlet is the adapter's end of a consumer: the place deliveries are encoded

@@ -17,6 +17,9 @@ const (
 	QueueStream  QueueType = "stream"
 )
 
+// QueueDirect keeps nothing. Only Client.Subscribe makes one.
+const QueueDirect QueueType = "direct"
+
 // QueueOptions is what a queue was declared with, checked. What its arguments
 // ask for is in its rules, where policies have a say.
 type QueueOptions struct {
@@ -100,8 +103,11 @@ type Queue interface {
 
 // newQueue makes a queue of the type that o says.
 func newQueue(v *VHost, o *QueueOptions) Queue {
-	if o.Type == QueueStream {
+	switch o.Type {
+	case QueueStream:
 		return newStream(v, o)
+	case QueueDirect:
+		return newDirect(v, o)
 	}
 	return newClassic(v, o)
 }
@@ -140,6 +146,7 @@ type QueueCounters struct {
 	Rejected      uint64 // Discarded by a consumer.
 	Purged        uint64
 	Damaged       uint64 // Could not be read back from the log.
+	Dropped       uint64 // Had nobody with room to go to; of a direct queue.
 }
 
 // ConsumerInfo is a row of QueueInfo.

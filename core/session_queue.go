@@ -161,23 +161,16 @@ func (s *Session) createQueueLocked(d *QueueDeclare, byDefault QueueType) (answe
 		answer, err = s.redeclared(q, d, byDefault)
 		return answer, nil, err
 	}
-	if limit := v.maxQueues.Load(); limit >= 0 {
-		// Declares go one by one here, or several would pass below the limit.
-		v.limited.Lock()
-		defer v.limited.Unlock()
-		if v.queueCount.Load() >= limit {
-			return QueueDeclared{}, nil, errorf(Limit, "cannot declare queue '%s': queue limit in vhost '%s' (%d) is reached", d.Name, v.name, limit)
-		}
-	}
-	id, err := s.broker.definitions.NextQueueID()
-	if err != nil {
-		return QueueDeclared{}, nil, errorf(Unavailable, "the broker cannot number the queue: %v", err)
-	}
 	t := queueTypeOf(d.Arguments, byDefault)
 	def := QueueDef{
 		VHost: v.name, Name: d.Name, Type: t, Durable: d.Durable, Exclusive: d.Exclusive,
-		AutoDelete: d.AutoDelete, Arguments: withQueueType(d.Arguments, t), ID: id,
+		AutoDelete: d.AutoDelete, Arguments: withQueueType(d.Arguments, t),
 	}
+	release, err := s.numberQueue(&def)
+	if err != nil {
+		return QueueDeclared{}, nil, err
+	}
+	defer release()
 	if d.Exclusive {
 		def.Owner = s.id
 	}
@@ -185,6 +178,27 @@ func (s *Session) createQueueLocked(d *QueueDeclare, byDefault QueueType) (answe
 		return QueueDeclared{}, nil, err
 	}
 	return QueueDeclared{Name: d.Name}, v.declared(d.Name), nil
+}
+
+// numberQueue gives def an id, if one queue more is allowed. release is to be
+// called when it is declared, or not.
+func (s *Session) numberQueue(def *QueueDef) (release func(), err error) {
+	v := s.vhost
+	release = func() {}
+	if limit := v.maxQueues.Load(); limit >= 0 {
+		// Declares go one by one here, or several would pass below the limit.
+		v.limited.Lock()
+		release = v.limited.Unlock
+		if v.queueCount.Load() >= limit {
+			release()
+			return nil, errorf(Limit, "cannot declare queue '%s': queue limit in vhost '%s' (%d) is reached", def.Name, v.name, limit)
+		}
+	}
+	if def.ID, err = s.broker.definitions.NextQueueID(); err != nil {
+		release()
+		return nil, errorf(Unavailable, "the broker cannot number the queue: %v", err)
+	}
+	return release, nil
 }
 
 // DeleteQueue deletes a queue with its bindings and returns how many messages

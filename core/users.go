@@ -289,6 +289,7 @@ func (b *Broker) DeleteVHost(name string) error {
 	if err != nil {
 		return err
 	}
+	v.dropClients()
 	reason := "vhost '" + name + "' is deleted"
 	for _, s := range b.sessionsOf(func(s *Session) bool { return s.vhost == v }) {
 		s.End(reason)
@@ -312,6 +313,7 @@ func (b *Broker) deleteVHost(v *VHost) ([]Queue, error) {
 	for limit := range v.Limits() {
 		changes = append(changes, Change{Kind: DefVHostLimit, Key: []string{v.name, limit}, Was: AnyRevision})
 	}
+	changes = v.clientChanges(changes)
 	v.tables.Lock()
 	for x := range v.Exchanges() {
 		changes = v.bindingChanges(changes, maps.Keys(x.sourceOf))

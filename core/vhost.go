@@ -31,6 +31,7 @@ type VHost struct {
 	policies   atomic.Pointer[policySet] // Never nil.
 	exchanges  atomic.Pointer[hamt.Map[string, *Exchange]]
 	queues     [queueShards]queueShard // Also hidden queues.
+	clients    clientRegistry
 
 	deleted        atomic.Bool
 	queueCount     atomic.Int64 // Declared queues.

@@ -67,7 +67,7 @@
 //
 //	MSG, MOVE  refs x | queue u32 | priority u8 << 56 + number | expires u64 if timed |
 //	           | arrived u64 | properties u32 | key u32 | exchange u16 | form u8 | priority u8 |
-//	           | exchange | key | properties | body |
+//	           | origin u64 if it has one | exchange | key | properties | body |
 //	ACK        queue, ranges                      numbers settled
 //	MARK       queue, up to                       handed out, maybe, below that
 //	PURGE      queue, from, length, ranges        all settled but those

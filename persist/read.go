@@ -169,7 +169,8 @@ func (r *reader) fill(rec *segment.Record, c *segment.Content, expiresMS int64) 
 	m.RoutingKey = alias(c.RoutingKey)
 	m.Form, m.Encoded, m.Body = core.Form(c.Form), c.Properties, c.Body
 	m.ExpiresMS, m.ArrivedMS = expiresMS, c.ArrivedMS
-	m.Priority = c.Priority
+	m.Priority, m.Origin = c.Priority, c.Origin
+	m.Retained = rec.Flags&segment.FlagRetained != 0
 	m.Persistent = rec.Flags&segment.FlagPersistent != 0
 	m.HasPriority = rec.Flags&segment.FlagHasPriority != 0
 }

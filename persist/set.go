@@ -201,9 +201,15 @@ func (s *changeSet) encode(origin, m *core.Message) {
 	if m.HasPriority {
 		flags |= segment.FlagHasPriority
 	}
+	if m.Origin != 0 {
+		flags |= segment.FlagOrigin
+	}
+	if m.Retained {
+		flags |= segment.FlagRetained
+	}
 	form, properties := m.Stored(nil)
 	e := message{origin: origin, from: len(s.buf), body: uint32(len(m.Body)), flags: flags}
-	s.buf = segment.AppendContent(s.buf, m.ArrivedMS, uint8(form), m.Priority, m.Exchange, m.RoutingKey, properties)
+	s.buf = segment.AppendContent(s.buf, m.ArrivedMS, m.Origin, uint8(form), m.Priority, m.Exchange, m.RoutingKey, properties)
 	if m.OwnBody && len(m.Body) >= ownBytesMin {
 		e.own = m.Body
 	} else {

@@ -50,6 +50,13 @@
 //	operator-policy NAME PATTERN [to=KIND] [priority=N] KEY=VALUE...
 //	clear-policy NAME | clear-operator-policy NAME
 //	queues | exchanges | bindings       what there is
+//	attach ID [clean] [expiry=MS] [keepalive=MS] [will=KEY:BODY] [delay=MS] [retain] [persistent]
+//	                                    make the session that of a client; its queues are "ID" and "ID-direct"
+//	detach lost|left|stopped            end the client's connection, and the session with it
+//	subscribe FILTER [grade=N] [shared=QUEUE] [x=EXCHANGE]
+//	unsubscribe FILTER
+//	clients                             what there is of them
+//	restart                             stop the broker and start it anew, with one session, main
 //
 // Values are integers where they look like it, true, false, else strings.
 package coretest

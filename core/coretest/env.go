@@ -20,6 +20,9 @@ type Env struct {
 	Broker *core.Broker
 	nowMS  int64
 
+	definitions *core.MemoryDefinitions
+	log         *Log
+
 	sessions map[string]*client
 	current  *client
 	seen     []string
@@ -34,6 +37,7 @@ type client struct {
 	shared    core.Limiter
 	consumers map[string]*consumer
 	number    uint64
+	client    *core.Client
 
 	mu     sync.Mutex
 	done   map[uint64]core.Kind
@@ -59,21 +63,24 @@ type consumer struct {
 }
 
 // NewEnv starts a broker with the user guest and the virtual host "/", and a
-// session called "main".
+// session called "main". Its stores are in memory, and outlive it: see the
+// command restart.
 func NewEnv(tb testing.TB) *Env {
-	e := &Env{tb: tb, nowMS: 1_000_000, sessions: map[string]*client{}}
-	b, err := core.New(core.Options{
-		Definitions: core.NewMemoryDefinitions(),
-		Log:         core.MemoryLog{},
-		Now:         func() int64 { return e.nowMS },
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	e.Broker = b
-	tb.Cleanup(func() { b.Close() })
-	e.Do("session main")
+	e := &Env{tb: tb, nowMS: 1_000_000, definitions: core.NewMemoryDefinitions(), log: NewLog()}
+	e.start()
+	tb.Cleanup(func() { e.Broker.Close() })
 	return e
+}
+
+func (e *Env) start() {
+	b, err := core.New(core.Options{Definitions: e.definitions, Log: e.log, Now: func() int64 { return e.nowMS }})
+	if err != nil {
+		e.tb.Fatal(err)
+	}
+	e.Broker, e.sessions = b, map[string]*client{}
+	if err := e.openSession(&arguments{words: []string{"main"}}); err != nil {
+		e.tb.Fatal(err)
+	}
 }
 
 // Advance moves the clock by d, firing what falls due on the way.
@@ -226,6 +233,13 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"queues":                (*Env).queues,
 	"exchanges":             (*Env).exchanges,
 	"bindings":              (*Env).bindings,
+
+	"attach":      (*Env).attach,
+	"detach":      (*Env).detach,
+	"subscribe":   (*Env).subscribe,
+	"unsubscribe": (*Env).unsubscribe,
+	"clients":     (*Env).clients,
+	"restart":     (*Env).restart,
 }
 
 func (e *Env) openSession(a *arguments) error {

@@ -58,6 +58,41 @@ const (
 	fieldDefinition = 11
 
 	fieldValue = 8 // ParameterDef, VHostLimitDef, GlobalDef
+
+	fieldExpiry      = 8 // ClientDef
+	fieldKeepAlive   = 9
+	fieldNumber      = 11 // Also SubscriptionDef, WillDef, RetainedDef.
+	fieldOwnQueue    = 12
+	fieldDirectQueue = 13
+
+	fieldExchange   = 8 // SubscriptionDef
+	fieldKey        = 9
+	fieldShared     = 10
+	fieldGrade      = 12
+	fieldWants      = 13
+	fieldHandling   = 14
+	fieldIdentifier = 15
+
+	fieldUser         = 8 // WillDef
+	fieldVars         = 9
+	fieldWillExchange = 10
+	fieldWillKey      = 12
+	fieldForm         = 13
+	fieldEncoded      = 14
+	fieldBody         = 15
+	fieldWillFlags    = 16
+	fieldTTL          = 17
+	fieldDelay        = 18
+)
+
+const (
+	flagNoLocal = 1 << iota // fieldWants
+	flagAsPublished
+)
+
+const (
+	flagPersistent = 1 << iota // fieldWillFlags
+	flagRetain
 )
 
 const (
@@ -81,6 +116,10 @@ var knownFields = [...]uint64{
 	core.DefParameter:       0b0001_0000_1110,
 	core.DefVHostLimit:      0b0001_0000_0110,
 	core.DefGlobal:          0b0001_0000_0010,
+	core.DefClient:          0b0011_1011_0000_0110,
+	core.DefSubscription:    0b1111_1111_0000_1110,
+	core.DefWill:            0b0111_1111_1111_0000_0110,
+	core.DefRetained:        0b1000_0000_0110,
 }
 
 // encoder appends fields.
@@ -233,6 +272,48 @@ func appendDefinition(dst []byte, kind core.DefinitionKind, key []string, value 
 		fits = kind == core.DefGlobal
 		e.name(0, d.Name)
 		e.text(fieldValue, d.Value)
+	case core.ClientDef:
+		fits = kind == core.DefClient
+		e.name(0, d.VHost)
+		e.name(1, d.ID)
+		e.signed(fieldExpiry, d.ExpiryMS)
+		e.signed(fieldKeepAlive, d.KeepAliveMS)
+		e.number(fieldNumber, uint64(d.Number))
+		e.text(fieldOwnQueue, d.Queue)
+		e.text(fieldDirectQueue, d.DirectQueue)
+	case core.SubscriptionDef:
+		fits = kind == core.DefSubscription
+		e.name(0, d.VHost)
+		e.name(1, d.Client)
+		e.name(2, d.Filter)
+		e.text(fieldExchange, d.Exchange)
+		e.text(fieldKey, d.Key)
+		e.text(fieldShared, d.Shared)
+		e.number(fieldNumber, uint64(d.Number))
+		e.number(fieldGrade, uint64(d.Grade))
+		e.number(fieldWants, flag(d.NoLocal, flagNoLocal)|flag(d.AsPublished, flagAsPublished))
+		e.number(fieldHandling, uint64(d.Handling))
+		e.number(fieldIdentifier, uint64(d.Identifier))
+	case core.WillDef:
+		fits = kind == core.DefWill
+		e.name(0, d.VHost)
+		e.name(1, d.Client)
+		e.text(fieldUser, d.User)
+		err = e.table(fieldVars, d.Vars)
+		e.text(fieldWillExchange, d.Exchange)
+		e.number(fieldNumber, uint64(d.Number))
+		e.text(fieldWillKey, d.RoutingKey)
+		e.number(fieldForm, uint64(d.Form))
+		e.text(fieldEncoded, string(d.Encoded))
+		e.text(fieldBody, string(d.Body))
+		e.number(fieldWillFlags, flag(d.Persistent, flagPersistent)|flag(d.Retain, flagRetain))
+		e.signed(fieldTTL, d.TTLMS)
+		e.signed(fieldDelay, d.DelayMS)
+	case core.RetainedDef:
+		fits = kind == core.DefRetained
+		e.name(0, d.VHost)
+		e.name(1, d.Exchange)
+		e.number(fieldNumber, uint64(d.ID))
 	}
 	if !fits {
 		return nil, fmt.Errorf("a definition of kind %d cannot be a %T", kind, value)
@@ -506,6 +587,44 @@ func decodeDefinition(kind core.DefinitionKind, key []string, fields string) (an
 			}
 		}
 		out = v
+	case core.DefClient:
+		v := core.ClientDef{VHost: part(0), ID: part(1)}
+		for d.next() {
+			switch d.field {
+			case 1:
+				v.VHost = d.text
+			case 2:
+				v.ID = d.text
+			case fieldExpiry:
+				v.ExpiryMS = unzigzag(d.number)
+			case fieldKeepAlive:
+				v.KeepAliveMS = unzigzag(d.number)
+			case fieldNumber:
+				v.Number = core.QueueID(d.number)
+			case fieldOwnQueue:
+				v.Queue = d.text
+			case fieldDirectQueue:
+				v.DirectQueue = d.text
+			}
+		}
+		out = v
+	case core.DefSubscription:
+		out = d.subscription(part)
+	case core.DefWill:
+		out = d.will(part)
+	case core.DefRetained:
+		v := core.RetainedDef{VHost: part(0), Exchange: part(1)}
+		for d.next() {
+			switch d.field {
+			case 1:
+				v.VHost = d.text
+			case 2:
+				v.Exchange = d.text
+			case fieldNumber:
+				v.ID = core.QueueID(d.number)
+			}
+		}
+		out = v
 	default:
 		return nil, errCorrupt
 	}
@@ -723,4 +842,73 @@ func integerValue(letter byte, n int64) (any, error) {
 		return nil, errCorrupt
 	}
 	return v, nil
+}
+
+func (d *decoder) subscription(part func(int) string) core.SubscriptionDef {
+	v := core.SubscriptionDef{VHost: part(0), Client: part(1)}
+	v.Filter = part(2)
+	for d.next() {
+		switch d.field {
+		case 1:
+			v.VHost = d.text
+		case 2:
+			v.Client = d.text
+		case 3:
+			v.Filter = d.text
+		case fieldExchange:
+			v.Exchange = d.text
+		case fieldKey:
+			v.Key = d.text
+		case fieldShared:
+			v.Shared = d.text
+		case fieldNumber:
+			v.Number = core.QueueID(d.number)
+		case fieldGrade:
+			v.Grade = uint8(d.number)
+		case fieldWants:
+			v.NoLocal = d.number&flagNoLocal != 0
+			v.AsPublished = d.number&flagAsPublished != 0
+		case fieldHandling:
+			v.Handling = uint8(d.number)
+		case fieldIdentifier:
+			v.Identifier = uint32(d.number)
+		}
+	}
+	return v
+}
+
+func (d *decoder) will(part func(int) string) core.WillDef {
+	v := core.WillDef{VHost: part(0), Client: part(1)}
+	for d.next() {
+		switch d.field {
+		case 1:
+			v.VHost = d.text
+		case 2:
+			v.Client = d.text
+		case fieldUser:
+			v.User = d.text
+		case fieldVars:
+			v.Vars = d.table()
+		case fieldWillExchange:
+			v.Exchange = d.text
+		case fieldNumber:
+			v.Number = core.QueueID(d.number)
+		case fieldWillKey:
+			v.RoutingKey = d.text
+		case fieldForm:
+			v.Form = core.Form(d.number)
+		case fieldEncoded:
+			v.Encoded = []byte(d.text)
+		case fieldBody:
+			v.Body = []byte(d.text)
+		case fieldWillFlags:
+			v.Persistent = d.number&flagPersistent != 0
+			v.Retain = d.number&flagRetain != 0
+		case fieldTTL:
+			v.TTLMS = unzigzag(d.number)
+		case fieldDelay:
+			v.DelayMS = unzigzag(d.number)
+		}
+	}
+	return v
 }

@@ -77,6 +77,7 @@ var kindNames = [...]string{
 	core.DefTopicPermission: "topic permission", core.DefExchange: "exchange", core.DefQueue: "queue",
 	core.DefBinding: "binding", core.DefPolicy: "policy", core.DefOperatorPolicy: "operator policy",
 	core.DefParameter: "parameter", core.DefVHostLimit: "vhost limit", core.DefGlobal: "global parameter",
+	core.DefClient: "client", core.DefSubscription: "subscription", core.DefWill: "will", core.DefRetained: "retained messages",
 }
 
 // uvarint is binary.Uvarint of a string.

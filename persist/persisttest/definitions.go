@@ -151,6 +151,18 @@ func Examples() []core.Change {
 			VHost: "v", Name: "max-queues", Value: -1}},
 		{Kind: core.DefGlobal, Key: []string{"cluster_name"}, Value: core.GlobalDef{
 			Name: "cluster_name", Value: `"rabbit@here"`}},
+		{Kind: core.DefClient, Key: []string{"v", "c"}, Value: core.ClientDef{
+			VHost: "v", ID: "c", Number: 1<<32 - 1, ExpiryMS: -1, KeepAliveMS: 60_000, Queue: "mine", DirectQueue: "mine too"}},
+		{Kind: core.DefSubscription, Key: []string{"v", "c", "a/+"}, Value: core.SubscriptionDef{
+			VHost: "v", Client: "c", Number: 7, Subscription: core.Subscription{
+				Filter: "a/+", Exchange: "amq.topic", Key: "a.*", Shared: "ours", Grade: 2, NoLocal: true, AsPublished: true,
+				Handling: 2, Identifier: 1<<28 - 1}}},
+		{Kind: core.DefWill, Key: []string{"v", "c"}, Value: core.WillDef{
+			VHost: "v", Client: "c", Number: 7, User: "u", Vars: core.Table{{Name: "client_id", Value: "c"}}, Will: core.Will{
+				Exchange: "amq.topic", RoutingKey: "gone.c", Form: core.FormMQTT, Encoded: []byte{1, 2}, Body: []byte("gone\x00"),
+				Persistent: true, Retain: true, TTLMS: -1, DelayMS: 5000}}},
+		{Kind: core.DefRetained, Key: []string{"v", "amq.topic"}, Value: core.RetainedDef{
+			VHost: "v", Exchange: "amq.topic", ID: 9}},
 	}
 }
 

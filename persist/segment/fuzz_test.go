@@ -11,8 +11,10 @@ import (
 // behind them are reached.
 
 func FuzzRecord(f *testing.F) {
-	content := AppendContent(nil, 123, 1, 5, "exchange", "key", []byte("props"))
+	content := AppendContent(nil, 123, 0, 1, 5, "exchange", "key", []byte("props"))
 	f.Add(appendMessage(nil, 64, KindMessage, FlagTimed, []Ref{{1, 2, 3}}, content, []byte("body")))
+	content = AppendContent(nil, 123, 7, 1, 5, "exchange", "key", []byte("props"))
+	f.Add(appendMessage(nil, 64, KindMessage, FlagOrigin|FlagRetained, []Ref{{1, 2, 0}}, content, []byte("body")))
 	f.Add(appendMessage(nil, 64, KindAck, 0, nil, AppendAck(nil, 1, []uint64{1, 2, 5}), nil))
 	f.Add(appendMessage(nil, 64, KindPurge, 0, nil, AppendPurge(nil, 1, 0, 50, []uint64{1, 2, 5}), nil))
 	f.Add(appendMessage(nil, 64, KindMark, 0, nil, AppendMark(nil, 1, 99), nil))
@@ -36,7 +38,7 @@ func FuzzRecord(f *testing.F) {
 			if err != nil {
 				return
 			}
-			content := AppendContent(nil, c.ArrivedMS, c.Form, c.Priority, string(c.Exchange), string(c.RoutingKey), c.Properties)
+			content := AppendContent(nil, c.ArrivedMS, c.Origin, c.Form, c.Priority, string(c.Exchange), string(c.RoutingKey), c.Properties)
 			if again := appendMessage(nil, 64, r.Kind, r.Flags, refs, content, c.Body); !bytes.Equal(again, b) {
 				t.Fatalf("%x became %x", b, again)
 			}

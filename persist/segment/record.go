@@ -45,6 +45,8 @@ const (
 	FlagTransient   uint8 = 1 << 1 // Only paged out: gone at recovery.
 	FlagHasPriority uint8 = 1 << 2
 	FlagTimed       uint8 = 1 << 3 // Its references carry times.
+	FlagOrigin      uint8 = 1 << 4 // Its content says who published it.
+	FlagRetained    uint8 = 1 << 5 // It was kept for those who come later.
 )
 
 // RefsMax is how many references fit in a record. More are put in several.
@@ -60,6 +62,7 @@ type Ref struct {
 // Content is a message as a record holds it. Its slices alias the record.
 type Content struct {
 	ArrivedMS  int64
+	Origin     uint64 // 0 for none; kept only under FlagOrigin.
 	Form       uint8
 	Priority   uint8
 	Exchange   []byte
@@ -92,14 +95,17 @@ func MessageBytes(flags uint8, refs, content int, body uint32) int64 {
 }
 
 // AppendContent appends a message's content without its body. An exchange name
-// is cut after 65,535 bytes.
-func AppendContent(dst []byte, arrivedMS int64, form, priority uint8, exchange, key string, properties []byte) []byte {
+// is cut after 65,535 bytes. An origin that is not 0 needs FlagOrigin.
+func AppendContent(dst []byte, arrivedMS int64, origin uint64, form, priority uint8, exchange, key string, properties []byte) []byte {
 	exchange = exchange[:min(len(exchange), 1<<16-1)]
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(arrivedMS))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(properties)))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(key)))
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(exchange)))
 	dst = append(dst, form, priority)
+	if origin != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, origin)
+	}
 	dst = append(dst, exchange...)
 	dst = append(dst, key...)
 	return append(dst, properties...)
@@ -194,6 +200,15 @@ func (r *Record) Content() (Content, error) {
 	exchange := int64(binary.LittleEndian.Uint16(b[16:]))
 	c.Form, c.Priority = b[18], b[19]
 	b = b[contentBytes:]
+	if r.Flags&FlagOrigin != 0 {
+		if len(b) < 8 {
+			return Content{}, fmt.Errorf("message cut short: %w", ErrCorrupt)
+		}
+		if c.Origin = binary.LittleEndian.Uint64(b); c.Origin == 0 {
+			return Content{}, fmt.Errorf("message of nobody's: %w", ErrCorrupt)
+		}
+		b = b[8:]
+	}
 	if exchange+key+properties+int64(r.BodyBytes) != int64(len(b)) {
 		return Content{}, fmt.Errorf("message of other parts than length: %w", ErrCorrupt)
 	}

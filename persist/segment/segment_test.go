@@ -74,12 +74,16 @@ func appendMessage(dst []byte, offset int64, kind Kind, flags uint8, refs []Ref,
 }
 
 func TestMessage(t *testing.T) {
-	for _, flags := range []uint8{FlagPersistent, FlagTransient | FlagTimed, FlagPersistent | FlagHasPriority | FlagTimed} {
+	for _, flags := range []uint8{FlagPersistent, FlagTransient | FlagTimed, FlagPersistent | FlagHasPriority | FlagTimed, FlagPersistent | FlagOrigin | FlagRetained} {
+		origin := uint64(0)
+		if flags&FlagOrigin != 0 {
+			origin = 77
+		}
 		refs := []Ref{{1, 2, 3}, {1 << 31, 9<<56 | 77, 0}}
 		if flags&FlagTimed == 0 {
 			refs[0].ExpiresMS = 0
 		}
-		content := AppendContent(nil, 123, 1, 5, "exchange", "routing.key", []byte("props"))
+		content := AppendContent(nil, 123, origin, 1, 5, "exchange", "routing.key", []byte("props"))
 		b := appendMessage(nil, 88, KindMessage, flags, refs, content, []byte("body"))
 		if Pad(int64(len(b))) != MessageBytes(flags, 2, len(content), 4) {
 			t.Fatalf("%d bytes, said %d", len(b), MessageBytes(flags, 2, len(content), 4))
@@ -89,7 +93,7 @@ func TestMessage(t *testing.T) {
 			t.Fatalf("%+v, %v", r, err)
 		}
 		c, err := r.Content()
-		if err != nil || c.ArrivedMS != 123 || c.Form != 1 || c.Priority != 5 || string(c.Exchange) != "exchange" ||
+		if err != nil || c.ArrivedMS != 123 || c.Origin != origin || c.Form != 1 || c.Priority != 5 || string(c.Exchange) != "exchange" ||
 			string(c.RoutingKey) != "routing.key" || string(c.Properties) != "props" || string(c.Body) != "body" {
 			t.Fatalf("%+v, %v", c, err)
 		}
@@ -273,7 +277,7 @@ func groups(n int) (file []byte, at []int64) {
 		at = append(at, start)
 		file = append(file, make([]byte, GroupBytes)...)
 		for range 2 {
-			content := AppendContent(nil, 1, 1, 0, "", "key", nil)
+			content := AppendContent(nil, 1, 0, 1, 0, "", "key", nil)
 			file = appendMessage(file, int64(len(file)), KindMessage, FlagPersistent, []Ref{{Queue: 1, Seq: number}}, content, bytes.Repeat([]byte{9}, int(number)*5))
 			for len(file)%8 != 0 {
 				file = append(file, 0)
