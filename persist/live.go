@@ -45,12 +45,16 @@ func (s *liveSet) level(queue uint32, seq uint64) *liveLevel {
 
 // has reports whether seq of queue is live.
 func (s *liveSet) has(queue uint32, seq uint64) bool {
-	l := s.level(queue, seq)
-	if l == nil {
-		return false
-	}
-	b := l.block(seq)
+	b := s.block(queue, seq)
 	return b != nil && b.Has(seq-b.Base)
+}
+
+// block returns the block that spans seq of queue, or nil.
+func (s *liveSet) block(queue uint32, seq uint64) *segment.Block {
+	if l := s.level(queue, seq); l != nil {
+		return l.block(seq)
+	}
+	return nil
 }
 
 // block returns the block that spans seq, or nil.

@@ -191,8 +191,13 @@ func (r *recovery) sidecar(s *scannedFile) (bool, error) {
 	}
 	x := &r.log.index
 	var q *queueLog
+	var block *segment.Block // That of the entry before.
+	var queue uint32         // Of block.
 	err = segment.EachEntry(b, func(e *segment.SidecarEntry) {
-		if !r.live.has(e.Queue, e.Seq) {
+		if block == nil || queue != e.Queue || e.Seq < block.Base || e.Seq >= block.Base+block.Span {
+			block, queue = r.live.block(e.Queue, e.Seq), e.Queue
+		}
+		if block == nil || !block.Has(e.Seq-block.Base) {
 			return
 		}
 		if e.Flags&segment.FlagTransient != 0 {
@@ -202,7 +207,7 @@ func (r *recovery) sidecar(s *scannedFile) (bool, error) {
 		if q == nil || uint32(q.id) != e.Queue {
 			q = x.openLocked(r.log, core.QueueID(e.Queue))
 		}
-		r.put(q, e.Seq, place{n, uint32(e.Offset / 8)}, e.BodyBytes, e.ExpiresMS)
+		r.put(q, e.Seq, place{n, uint32(e.Offset / 8)}, e.BodyBytes, e.ExpiresMS, true)
 	})
 	if err != nil {
 		r.damage(name, 0, 0, err)
@@ -212,14 +217,14 @@ func (r *recovery) sidecar(s *scannedFile) (bool, error) {
 	return true, nil
 }
 
-// put says that seq lies at p.
-func (r *recovery) put(q *queueLog, seq uint64, p place, body uint32, expiresMS int64) {
+// put says that seq lies at p; live, that the checkpoint has it.
+func (r *recovery) put(q *queueLog, seq uint64, p place, body uint32, expiresMS int64, live bool) {
 	x := &r.log.index
 	c, i, old := x.putLocked(q, seq, p)
 	if c == nil {
 		return
 	}
-	if old.offset == 0 && r.live.has(uint32(q.id), seq) {
+	if live && old.offset == 0 {
 		r.found++
 	}
 	c.setSize(i, body)
@@ -442,13 +447,14 @@ func (r *recovery) record(s *scannedFile, number uint64, rec *segment.Record, of
 				r.live.settle(ref.Queue, ref.Seq, ref.Seq+1, func(uint64) {})
 			}
 			q := x.openLocked(r.log, core.QueueID(ref.Queue))
-			if rec.Flags&segment.FlagTransient != 0 || covered && !r.live.has(ref.Queue, ref.Seq) {
+			live := r.live.has(ref.Queue, ref.Seq)
+			if rec.Flags&segment.FlagTransient != 0 || covered && !live {
 				// Its number is used up all the same.
 				l := x.levelLocked(q, ref.Seq)
 				l.next = max(l.next, ref.Seq+1)
 				continue
 			}
-			r.put(q, ref.Seq, place{s.id.Number, uint32(offset / 8)}, rec.BodyBytes, ref.ExpiresMS)
+			r.put(q, ref.Seq, place{s.id.Number, uint32(offset / 8)}, rec.BodyBytes, ref.ExpiresMS, live)
 		}
 		return
 	}
