@@ -23,6 +23,9 @@ const (
 	// live, or one in crowdedShare when the log is twice what lives in it.
 	sparseShare  = 4
 	crowdedShare = 2
+	// smallMax segments may be small, from starts that little was written
+	// after. More are made into one.
+	smallMax = 8
 	// sparseFor is how long a segment of the usual size must have been as
 	// sparse as it is; a smaller one is drained sooner.
 	sparseFor = time.Second
@@ -138,10 +141,14 @@ func (j *janitor) choose() (s *segmentFile, later bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var size, live float64
+	small := 0
 	share := func(s *segmentFile) float64 { return float64(s.live) / float64(max(s.refs, 1)) }
 	for _, s := range x.mu.segments {
 		size += float64(s.size)
 		live += float64(s.size) * share(s)
+		if j.small(s) {
+			small++
+		}
 	}
 	sparse := 1.0 / sparseShare
 	if size > 2*live && size > 8*float64(j.log.o.SegmentBytes) {
@@ -149,7 +156,10 @@ func (j *janitor) choose() (s *segmentFile, later bool) {
 	}
 	var best *segmentFile
 	for _, s := range x.mu.segments {
-		if !s.sealed || !s.indexed || s.unknown || s.moving || s.live == 0 || share(s) > sparse {
+		if !s.sealed || !s.indexed || s.unknown || s.moving || s.live == 0 {
+			continue
+		}
+		if share(s) > sparse && !(small > smallMax && j.small(s)) {
 			continue
 		}
 		if s.sparseLive == 0 || s.live < s.sparseLive-s.sparseLive/16 {
@@ -162,6 +172,12 @@ func (j *janitor) choose() (s *segmentFile, later bool) {
 		}
 	}
 	return best, later
+}
+
+// small reports whether s is one of those that a start leaves behind when the
+// run before it wrote little.
+func (j *janitor) small(s *segmentFile) bool {
+	return s.sealed && s.indexed && !s.linked && s.size < j.log.o.SegmentBytes/trimShare
 }
 
 func (l *Log) sparseFor() time.Duration {

@@ -1,9 +1,13 @@
 package persist_test
 
 import (
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"leveret/core"
 	"leveret/persist"
@@ -61,4 +65,55 @@ func TestConformance(t *testing.T) {
 			}}
 		})
 	})
+}
+
+// A broker that is killed again and again, having stored little each time,
+// neither leaves a whole segment behind each time nor more and more small ones.
+func TestManyStarts(t *testing.T) {
+	disk := faultfs.New(faultfs.Options{})
+	o := persist.LogOptions{SegmentBytes: 1 << 20}
+	text := func(s core.Seq) []byte { return fmt.Append(nil, "message ", s) }
+	var want []core.Seq
+	for s := core.Seq(1); s <= 40; s++ {
+		l := openLog(t, disk, "/log", o)
+		r := persisttest.Recover(t, l, nil)
+		if got := r.Seqs(1, 0); !slices.Equal(got, want) {
+			t.Fatalf("start %d: %v", s, got)
+		}
+		persisttest.Store(t, l, l.OpenQueue(1), text, s)
+		want = append(want, s)
+		left := disk.KillAt(disk.Ops())
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		disk = left
+	}
+	l := openLog(t, disk, "/log", o)
+	persisttest.Recover(t, l, nil)
+	// Two prepared, the one being written, a few from before.
+	const segmentsMax = 16
+	for deadline := time.Now().Add(persisttest.Deadline); ; {
+		names, err := disk.ReadDir("/log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		segments := 0
+		for _, name := range names {
+			if strings.HasSuffix(name, ".seg") {
+				segments++
+			}
+		}
+		if used := disk.Used(); segments <= segmentsMax && used < 8<<20 {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%d segments, %d bytes used", segments, used)
+		}
+		// Whatever is done wakes the janitor.
+		want = append(want, want[len(want)-1]+1)
+		persisttest.Store(t, l, l.OpenQueue(1), text, want[len(want)-1])
+	}
+	persisttest.CheckBodies(t, l, 1, text, want)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -105,6 +105,7 @@ func (l *Log) openActive(r *recovery) error {
 		}
 	} else {
 		l.index.mu.segments[active.id.Number] = active
+		r.trim()
 	}
 	active.sealed = false
 	l.writer.active = active
@@ -174,6 +175,29 @@ func (r *recovery) clear() error {
 	}
 	return nil
 }
+
+// trim gives back what was allocated for the segments of an earlier run and not
+// used: they are not written any more, nor recycled. A broker that is started
+// over and over again would else leave a whole segment behind each time.
+func (r *recovery) trim() {
+	for _, s := range r.files {
+		if s.linked || s.first == 0 || s.size-s.end < r.log.o.SegmentBytes/trimShare {
+			continue
+		}
+		f, err := r.fs.OpenFile(s.name, os.O_RDWR, 0)
+		if err == nil {
+			err = errors.Join(f.Truncate(s.end), f.Close())
+		}
+		if err != nil {
+			r.log.o.Logger.Warn("message log: cannot trim a segment", "file", s.name, "error", err)
+			continue
+		}
+		s.segmentFile.size = s.end
+	}
+}
+
+// trimShare: what is a smaller share of a segment is not worth an operation.
+const trimShare = 16
 
 func (l *Log) syncFile(name string) error {
 	f, err := l.fs.OpenFile(name, os.O_RDWR, 0)
