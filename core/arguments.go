@@ -19,6 +19,7 @@ const (
 	argDeduplicate        = "x-message-deduplication"
 	argCacheSize          = "x-cache-size"
 	argCacheTTL           = "x-cache-ttl"
+	argSingleActive       = "x-single-active-consumer"
 )
 
 // timerMaxMS is the longest time that arguments may ask for: ten years.
@@ -108,7 +109,7 @@ var queueArguments = []argumentRule{
 	{"x-overflow", onClassic | onQuorum, checkOverflow, func(v any) bool { return v == "drop-head" }},
 	{"x-queue-mode", onClassic, anyValue, nil},
 	{"x-queue-version", onClassic, checkQueueVersion, nil},
-	{"x-single-active-consumer", onClassic | onQuorum, checkBool, func(v any) bool { return v == false }},
+	{argSingleActive, onClassic | onQuorum, checkBool, nil},
 	{"x-consumer-timeout", onQuorum, checkNotNegative, never},
 	{"x-consumer-disconnected-timeout", onQuorum, checkNotNegative, nil},
 	{argQueueType, onAny, checkQueueType, nil},
@@ -423,6 +424,9 @@ func queueOptions(d QueueDef) *QueueOptions {
 		AutoDelete: d.AutoDelete, Arguments: d.Arguments, ID: d.ID, Shard: d.Shard,
 	}
 	o.MaxPriority, o.DefaultPriority = prioritiesOf(d)
+	if v, _ := d.Arguments.Get(argSingleActive); v == true {
+		o.SingleActive = d.Type != QueueStream
+	}
 	return o
 }
 

@@ -42,8 +42,9 @@ type classic struct {
 		groups         []*consumerGroup // Descending priority.
 		consumers      map[*Consumer]struct{}
 		exclusive      *Consumer
-		given          []*Consumer // Consumers with pending deliveries in this pass.
-		settled        []Seq       // Stored entries that ended in this pass, for the log.
+		single         *singleActive // nil unless the queue serves one consumer at a time.
+		given          []*Consumer   // Consumers with pending deliveries in this pass.
+		settled        []Seq         // Stored entries that ended in this pass, for the log.
 
 		readyBytes, unackedBytes int64
 		persistent               int // Entries that the log holds.
@@ -76,6 +77,9 @@ func newClassic(v *VHost, o *QueueOptions) Queue {
 	now := v.broker.now()
 	q.lastUse.Store(now)
 	q.mu.consumers = make(map[*Consumer]struct{})
+	if o.SingleActive {
+		q.mu.single = &singleActive{}
+	}
 	q.expiryTimer.Init(expiryTask{q})
 	q.idleTimer.Init(idleTask{q})
 	q.fetchTimer.Init(fetchTask{q})
@@ -197,10 +201,11 @@ func (q *classic) addConsumer(c *Consumer) error {
 	switch {
 	case q.gone.Load():
 		return errorf(NotFound, "no queue '%s' in vhost '%s'", q.opts.Name, q.opts.VHost)
-	case q.mu.exclusive != nil, c.opts.Exclusive && len(q.mu.consumers) != 0:
+	case q.mu.exclusive != nil, c.opts.Exclusive && q.opts.SingleActive,
+		c.opts.Exclusive && len(q.mu.consumers) != 0 && q.opts.Type != QueueQuorum:
 		return errorf(AccessRefused, "queue '%s' in vhost '%s' in exclusive use", q.opts.Name, q.opts.VHost)
 	}
-	if c.opts.Exclusive {
+	if c.opts.Exclusive && q.opts.Type != QueueQuorum {
 		q.mu.exclusive = c
 	}
 	q.mu.consumers[c] = struct{}{}
@@ -214,12 +219,18 @@ func (q *classic) addConsumer(c *Consumer) error {
 	}
 	c.in.group = q.mu.groups[i]
 	c.in.group.size++
+	if s := q.mu.single; s != nil {
+		s.joinLocked(c)
+	}
 	return nil
 }
 
 func (q *classic) startConsumer(c *Consumer, t *Touched) {
 	q.mu.Lock()
 	c.in.started = true
+	if q.mu.single != nil {
+		q.electLocked()
+	}
 	q.relinkLocked(c)
 	q.deliverLocked(t)
 	q.unlock()
@@ -231,6 +242,9 @@ func (q *classic) relinkLocked(c *Consumer) {
 		return
 	}
 	if !c.opts.NoAck && c.in.prefetch > 0 && c.in.unacked >= c.in.prefetch {
+		return
+	}
+	if q.mu.single != nil && !q.mayServeLocked(c) {
 		return
 	}
 	c.in.group.link(c)
@@ -262,6 +276,9 @@ func (q *classic) removeConsumer(c *Consumer, t *Touched) (last bool) {
 	if !q.forgetLocked(c) {
 		return false
 	}
+	if q.mu.single != nil {
+		q.deliverLocked(t)
+	}
 	if e := q.mu.rules.expiresMS; e >= 0 && len(q.mu.consumers) == 0 {
 		q.broker.wheel.Schedule(&q.idleTimer, q.broker.now()+e)
 	}
@@ -282,6 +299,9 @@ func (q *classic) forgetLocked(c *Consumer) bool {
 	delete(q.mu.consumers, c)
 	if q.mu.exclusive == c {
 		q.mu.exclusive = nil
+	}
+	if q.mu.single != nil {
+		q.leaveLocked(c)
 	}
 	return true
 }
@@ -397,9 +417,10 @@ func (q *classic) Info() QueueInfo {
 		}
 	}
 	for c := range q.mu.consumers {
+		active := c.in.started && (q.mu.single == nil || q.mu.single.active == c)
 		i.ConsumerList = append(i.ConsumerList, ConsumerInfo{
 			Tag: c.opts.Tag, Session: c.session, Scope: c.opts.Scope, NoAck: c.opts.NoAck, Exclusive: c.opts.Exclusive,
-			Priority: c.opts.Priority, Prefetch: c.in.prefetch, Unacked: c.in.unacked, Active: c.in.started, Arguments: c.opts.Arguments,
+			Priority: c.opts.Priority, Prefetch: c.in.prefetch, Unacked: c.in.unacked, Active: active, Arguments: c.opts.Arguments,
 		})
 	}
 	return i

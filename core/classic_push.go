@@ -276,6 +276,10 @@ func (q *classic) endLocked(c *chunk, i int32) *Message {
 
 // get hands the first ready message to fn.
 func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error) {
+	if q.opts.SingleActive && q.opts.Type == QueueQuorum {
+		return false, errorf(Locked, "cannot obtain access to locked queue '%s' in vhost '%s'. basic.get operations are not supported by quorum queues with single active consumer",
+			q.opts.Name, q.opts.VHost)
+	}
 	q.touch()
 	for {
 		found, cold, marked := q.getWarm(noAck, fn)

@@ -39,6 +39,9 @@ func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 	}
 	if c := h.consumer; c != nil && n != 0 {
 		c.in.unacked -= n
+		if q.mu.single != nil {
+			q.electLocked()
+		}
 		q.relinkLocked(c)
 	}
 	q.deliverLocked(t)

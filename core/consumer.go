@@ -1,6 +1,10 @@
 package core
 
-import "leveret/core/auth"
+import (
+	"sync/atomic"
+
+	"leveret/core/auth"
+)
 
 // ConsumeOptions are the arguments of Session.Consume.
 type ConsumeOptions struct {
@@ -50,6 +54,7 @@ type Consumer struct {
 	opts    ConsumeOptions
 	session *Session
 	waiter  Waiter
+	returns atomic.Bool   // It gives back what it holds as it goes; see Leave.
 	reader  *streamReader // Of a stream's consumer.
 
 	// in is its part of the queue, guarded by the queue's lock.
@@ -164,6 +169,14 @@ func (c *Consumer) Cancel(t *Touched) {
 			return nil
 		}, "auto-delete", t)
 	}
+}
+
+// Leave is Cancel for a consumer whose holder gives back, right after it, all
+// that it was handed: a queue that serves one consumer at a time serves the next
+// one only then, so that no message is overtaken.
+func (c *Consumer) Leave(t *Touched) {
+	c.returns.Store(true)
+	c.Cancel(t)
 }
 
 // SetPrefetch changes the limit of unsettled deliveries; 0 for none.

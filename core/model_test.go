@@ -31,10 +31,12 @@ type modelEntry struct {
 type modelQueue struct {
 	name      string
 	ttl       int64
-	priority  int           // x-max-priority
-	entries   []*modelEntry // As published; those that ended are removed.
-	consumers []*modelConsumer
-	delivered []*modelEntry // What this step delivered.
+	priority  int  // x-max-priority
+	single    bool // x-single-active-consumer
+	active    *modelConsumer
+	entries   []*modelEntry    // As published; those that ended are removed.
+	consumers []*modelConsumer // As they came.
+	delivered []*modelEntry    // What this step delivered.
 }
 
 type modelConsumer struct {
@@ -42,6 +44,7 @@ type modelConsumer struct {
 	q        *modelQueue
 	c        *core.Consumer
 	noAck    bool
+	priority int
 	prefetch int
 	room     int
 	waiter   *core.Waiter
@@ -118,6 +121,8 @@ func (c *modelConsumer) Deliver(cc *core.Consumer, ds []core.Delivery) bool {
 		switch {
 		case c.gone:
 			m.failf("%s delivered to a cancelled consumer", body)
+		case c.q.single && c.q.active != c:
+			m.failf("%s delivered to a consumer that stands by", body)
 		case e == nil:
 			m.failf("%s delivered, which the model does not have", body)
 		case e.out != nil || e.got:
@@ -208,6 +213,9 @@ func (m *model) check() {
 			}
 		}
 		for _, c := range q.consumers {
+			if q.single && q.active != c {
+				continue
+			}
 			if c.room > 0 && (c.noAck || c.prefetch == 0 || len(c.held) < c.prefetch) {
 				m.failf("%s: %d ready and a consumer with credit", q.name, len(ready))
 			}
@@ -287,10 +295,12 @@ func (m *model) step() {
 			c.waiter = nil
 			w.Wake()
 		}
-	case k < 76 && len(m.consumers) < 8:
+	case k < 76 && len(m.consumers) < 12:
 		m.consume(q)
-	case k < 79 && c != nil:
+	case k < 78 && c != nil:
 		m.cancel(c)
+	case k < 79 && c != nil:
+		m.leave(c)
 	case k < 86:
 		m.get(q)
 	case k < 90:
@@ -382,8 +392,8 @@ func (m *model) publish(q *modelQueue) {
 }
 
 func (m *model) consume(q *modelQueue) {
-	c := &modelConsumer{m: m, q: q, noAck: m.rng.IntN(4) == 0, prefetch: m.rng.IntN(6), room: m.rng.IntN(20)}
-	cc, err := m.s.Consume(core.ConsumeOptions{Queue: q.name, Tag: strconv.Itoa(m.next), NoAck: c.noAck, Prefetch: c.prefetch, Priority: m.rng.IntN(3), Outlet: c})
+	c := &modelConsumer{m: m, q: q, noAck: m.rng.IntN(4) == 0, prefetch: m.rng.IntN(6), room: m.rng.IntN(20), priority: m.rng.IntN(3)}
+	cc, err := m.s.Consume(core.ConsumeOptions{Queue: q.name, Tag: strconv.Itoa(m.next), NoAck: c.noAck, Prefetch: c.prefetch, Priority: c.priority, Outlet: c})
 	if err != nil {
 		m.failf("consume: %v", err)
 	}
@@ -391,19 +401,60 @@ func (m *model) consume(q *modelQueue) {
 	c.c = cc
 	m.consumers = append(m.consumers, c)
 	q.consumers = append(q.consumers, c)
+	if q.active == nil {
+		q.active = c
+	}
 	var t core.Touched
 	cc.Start(&t)
 	t.Flush()
 }
 
+// without takes c off the model. next is who becomes active for it.
+func (m *model) without(c *modelConsumer) (next *modelConsumer) {
+	q := c.q
+	c.gone = true
+	m.consumers = slices.DeleteFunc(m.consumers, func(o *modelConsumer) bool { return o == c })
+	q.consumers = slices.DeleteFunc(q.consumers, func(o *modelConsumer) bool { return o == c })
+	if q.active != c {
+		return q.active
+	}
+	for _, o := range q.consumers {
+		if next == nil || o.priority > next.priority {
+			next = o
+		}
+	}
+	return next
+}
+
+// leave ends a consumer as the end of its channel does.
+func (m *model) leave(c *modelConsumer) {
+	m.note("leave %s", c.q.name)
+	next := m.without(c)
+	if c.q.active == c {
+		if c.q.active = next; len(c.held) > 0 {
+			c.q.active = nil // Nobody, until all is given back.
+		}
+	}
+	var t core.Touched
+	c.c.Leave(&t)
+	var seqs []core.Seq
+	for _, h := range c.held {
+		seqs = append(seqs, h.seq)
+		if h.e.out, h.e.redelivered = nil, true; h.e.expires != 0 && h.e.expires <= m.now {
+			c.q.remove(h.e)
+		}
+	}
+	c.held, c.q.active = nil, next
+	c.c.Settle(core.Requeue, seqs, &t)
+	t.Flush()
+}
+
 func (m *model) cancel(c *modelConsumer) {
 	m.note("cancel on %s", c.q.name)
+	c.q.active = m.without(c)
 	var t core.Touched
 	c.c.Cancel(&t)
-	c.gone = true
 	t.Flush()
-	m.consumers = slices.DeleteFunc(m.consumers, func(o *modelConsumer) bool { return o == c })
-	c.q.consumers = slices.DeleteFunc(c.q.consumers, func(o *modelConsumer) bool { return o == c })
 	m.got = append(m.got, c.held...) // Settled later, like what was got.
 	for _, h := range c.held {
 		h.e.out, h.e.got = nil, true
@@ -471,7 +522,7 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 		t.Fatal(err)
 	}
 	m.p = m.s.NewPublisher(m)
-	for i, q := range []*modelQueue{{ttl: -1}, {ttl: 50}, {ttl: -1}, {ttl: -1, priority: 9}, {ttl: 60, priority: 2}} {
+	for i, q := range []*modelQueue{{ttl: -1}, {ttl: 50}, {ttl: -1}, {ttl: -1, priority: 9}, {ttl: 60, priority: 2, single: true}, {ttl: -1, single: true}} {
 		q.name = fmt.Sprintf("q%d", i)
 		args := core.Table{}
 		if q.ttl >= 0 {
@@ -479,6 +530,9 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 		}
 		if q.priority > 0 {
 			args = args.With("x-max-priority", int64(q.priority))
+		}
+		if q.single {
+			args = args.With("x-single-active-consumer", true)
 		}
 		if _, err := m.s.DeclareQueue(core.QueueDeclare{Name: q.name, Durable: i != 2, Arguments: args}); err != nil {
 			t.Fatal(err)

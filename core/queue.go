@@ -36,6 +36,8 @@ type QueueOptions struct {
 	MaxPriority uint8
 	// DefaultPriority is that of messages that come without one.
 	DefaultPriority uint8
+	// SingleActive has the queue serve one consumer at a time.
+	SingleActive bool
 
 	ID    QueueID
 	Shard uint16 // The log that holds its messages; 0 on a single node.
@@ -159,7 +161,7 @@ type ConsumerInfo struct {
 	Priority  int
 	Prefetch  int // 0 for no limit.
 	Unacked   int
-	Active    bool
+	Active    bool // It may be given messages: false before it starts, and while it stands by for another.
 	Arguments Table
 }
 

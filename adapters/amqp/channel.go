@@ -206,7 +206,7 @@ func (c *conn) endChannel(ch *channel) {
 
 func (c *conn) cancelConsumers(ch *channel) {
 	for _, k := range ch.consumers {
-		k.core.Cancel(&c.work.touched)
+		k.core.Leave(&c.work.touched)
 	}
 	ch.consumers = nil
 }

@@ -507,3 +507,31 @@ func FuzzRequest(f *testing.F) {
 		x.want(200, "GET", "/api/overview", "")
 	})
 }
+
+// TestSingleActiveConsumer tells the consumer that is served from those that
+// stand by.
+func TestSingleActiveConsumer(t *testing.T) {
+	f := newFixture(t)
+	f.want(201, "PUT", "/api/queues/%2F/q", `{"arguments":{"x-single-active-consumer":true}}`)
+	s := f.session("admin", "/")
+	first := consume(f, s, "q", "first")
+	consume(f, s, "q", "second")
+	states := func() string {
+		out := f.want(200, "GET", "/api/queues/%2F/q", "").(map[string]any)["single_active_consumer_tag"].(string)
+		list := f.want(200, "GET", "/api/consumers", "").([]any)
+		for _, c := range list {
+			o := c.(map[string]any)
+			out += fmt.Sprintf(" %v=%v,%v", o["consumer_tag"], o["activity_status"], o["active"])
+		}
+		return out
+	}
+	got := states()
+	if got != "first first=single_active,true second=waiting,false" && got != "first second=waiting,false first=single_active,true" {
+		t.Error(got)
+	}
+	var touched core.Touched
+	first.Cancel(&touched)
+	if got := states(); got != "second second=single_active,true" {
+		t.Error(got)
+	}
+}

@@ -224,7 +224,7 @@ func (c *call) getChannel() error {
 			i := q.Info()
 			for k := range i.ConsumerList {
 				if one := &i.ConsumerList[k]; one.Session == r.Session && one.Scope == r.Name {
-					consumers = append(consumers, c.consumerObject(v.Name(), i.Options.Name, one))
+					consumers = append(consumers, c.consumerObject(i.Options, one))
 				}
 			}
 		}

@@ -101,6 +101,11 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 	if i.ExclusiveUse && len(i.ConsumerList) > 0 {
 		out["exclusive_consumer_tag"] = i.ConsumerList[0].Tag
 	}
+	for k := range i.ConsumerList {
+		if one := &i.ConsumerList[k]; o.SingleActive && one.Active {
+			out["single_active_consumer_tag"] = one.Tag
+		}
+	}
 	if owner := v.ExclusiveOwner(q); o.Exclusive && owner != nil {
 		if r := c.rowOf(owner); r != nil {
 			out["owner_pid_details"] = peerDetails(r, "name")
@@ -115,7 +120,7 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 	if detailed {
 		consumers := []object{}
 		for k := range i.ConsumerList {
-			consumers = append(consumers, c.consumerObject(v.Name(), o.Name, &i.ConsumerList[k]))
+			consumers = append(consumers, c.consumerObject(o, &i.ConsumerList[k]))
 		}
 		out["consumer_details"] = consumers
 		out["incoming"], out["deliveries"] = []object{}, []object{}
@@ -236,7 +241,7 @@ func (c *call) listConsumers() error {
 				if !c.maySee(one.Session) {
 					continue
 				}
-				rows = append(rows, row{v.Name(), i.Options.Name, func() object { return c.consumerObject(v.Name(), i.Options.Name, one) }})
+				rows = append(rows, row{v.Name(), i.Options.Name, func() object { return c.consumerObject(i.Options, one) }})
 			}
 		}
 	}
@@ -244,10 +249,16 @@ func (c *call) listConsumers() error {
 }
 
 // consumerObject is a consumer in JSON.
-func (c *call) consumerObject(vhost, queue string, i *core.ConsumerInfo) object {
+func (c *call) consumerObject(q *core.QueueOptions, i *core.ConsumerInfo) object {
+	status := "up"
+	if q.SingleActive {
+		if status = "waiting"; i.Active {
+			status = "single_active"
+		}
+	}
 	return object{
-		"queue": object{"name": queue, "vhost": vhost}, "consumer_tag": i.Tag, "channel_details": c.channelDetails(i.Session, i.Scope),
-		"ack_required": !i.NoAck, "exclusive": i.Exclusive, "prefetch_count": i.Prefetch, "active": i.Active, "activity_status": "up",
+		"queue": object{"name": q.Name, "vhost": q.VHost}, "consumer_tag": i.Tag, "channel_details": c.channelDetails(i.Session, i.Scope),
+		"ack_required": !i.NoAck, "exclusive": i.Exclusive, "prefetch_count": i.Prefetch, "active": i.Active, "activity_status": status,
 		"arguments": tableJSON(i.Arguments), "consumer_timeout": nil,
 	}
 }

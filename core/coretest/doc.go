@@ -44,6 +44,7 @@
 //	get QUEUE [noack]                   ack, requeue, reject with the tag "got"
 //	advance DURATION                    move the clock
 //	show QUEUE                          counts
+//	consumers QUEUE                     its consumers
 //	info QUEUE FIELD...                 type, arguments, stored, policy, operator-policy, effective
 //	info-exchange NAME                  the policy in force
 //	policy NAME PATTERN [to=KIND] [priority=N] KEY=VALUE...

@@ -1,7 +1,9 @@
 package coretest
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -231,6 +233,7 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"clear-policy":          func(e *Env, a *arguments) error { return e.Broker.ClearPolicy(e.vhostName(), a.next()) },
 	"clear-operator-policy": func(e *Env, a *arguments) error { return e.Broker.ClearOperatorPolicy(e.vhostName(), a.next()) },
 	"queues":                (*Env).queues,
+	"consumers":             (*Env).consumersOf,
 	"exchanges":             (*Env).exchanges,
 	"bindings":              (*Env).bindings,
 
@@ -276,12 +279,14 @@ func (e *Env) closeSession(a *arguments) error {
 		e.tb.Fatalf("close: no session %s", name)
 	}
 	var t core.Touched
-	for _, o := range c.consumers {
-		if o.c != nil {
-			o.c.Cancel(&t)
+	tags := slices.Sorted(maps.Keys(c.consumers))
+	for _, tag := range tags {
+		if o := c.consumers[tag]; o.c != nil {
+			o.c.Leave(&t)
 		}
 	}
-	for _, o := range c.consumers {
+	for _, tag := range tags {
+		o := c.consumers[tag]
 		for _, h := range o.held {
 			h.holder.Settle(core.Requeue, []core.Seq{h.seq}, &t)
 		}
@@ -597,6 +602,24 @@ func (e *Env) show(a *arguments) error {
 	}
 	i := q.Info()
 	e.say("%s: ready %d, unacked %d, consumers %d, bytes %d+%d", name, i.Ready, i.Unacked, i.Consumers, i.ReadyBytes, i.UnackedBytes)
+	return nil
+}
+
+// consumersOf lists the consumers of a queue.
+func (e *Env) consumersOf(a *arguments) error {
+	q, ok := e.current.session.VHost().Queue(a.next())
+	if !ok {
+		e.tb.Fatal("consumers: no such queue")
+	}
+	list := q.Info().ConsumerList
+	slices.SortFunc(list, func(a, b core.ConsumerInfo) int { return cmp.Compare(a.Tag, b.Tag) })
+	for _, i := range list {
+		state := "active"
+		if !i.Active {
+			state = "waiting"
+		}
+		e.say("%s: priority %d, unacked %d, %s", i.Tag, i.Priority, i.Unacked, state)
+	}
 	return nil
 }
 
