@@ -148,7 +148,6 @@ func TestDeclareQueueRefusals(t *testing.T) {
 		{s, "n", plain, args{"x-max-age", "1D"}, Invalid, "invalid arg 'x-max-age' for queue 'n' in vhost '/' of queue type rabbit_classic_queue"},
 		{s, "n", plain, args{"x-max-length", int32(5)}, Invalid, "invalid arg 'x-max-length' for queue 'n' in vhost '/': this release does not serve it yet"},
 		{s, "n", plain, args{"x-dead-letter-exchange", "dlx"}, Invalid, "invalid arg 'x-dead-letter-exchange' for queue 'n' in vhost '/': this release does not serve it yet"},
-		{s, "n", plain, args{"x-single-active-consumer", true}, Invalid, "invalid arg 'x-single-active-consumer' for queue 'n' in vhost '/': this release does not serve it yet"},
 		{s, "n", plain, args{"x-queue-type", "stream"}, Invalid, "invalid property 'non-durable' for queue 'n' in vhost '/'"},
 		{s, "", plain, args{"x-queue-type", "quorum"}, Invalid, "Cannot declare a server-named queue for type rabbit_quorum_queue"},
 		{poor, "mine", plain, args{"x-dead-letter-exchange", "mine"}, AccessRefused, "read access to queue 'mine' in vhost '/' refused for user 'poor'"},
