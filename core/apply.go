@@ -88,9 +88,12 @@ func (v *VHost) applyExchange(c *Change) {
 		if x.history != nil {
 			x.history.forget()
 		}
+		if x.delayer != nil {
+			x.delayer.forget()
+		}
 	default:
 		d := c.Value.(ExchangeDef)
-		if exchangeTypes[d.Type] == nil {
+		if !canMake(&d) {
 			v.broker.logger.Error("exchange not loaded: unknown type", "vhost", v.name, "exchange", name, "type", d.Type)
 			return
 		}

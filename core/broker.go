@@ -177,7 +177,7 @@ func New(o Options) (*Broker, error) {
 func (b *Broker) recover(keepUnknown bool) error {
 	queues := make(map[QueueID]Queue)
 	for _, v := range b.vhosts.Load().All() {
-		for q := range v.Queues() {
+		for q := range v.keepers() {
 			queues[q.Options().ID] = q
 		}
 	}
@@ -256,7 +256,7 @@ func (b *Broker) trim(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, v := range b.vhosts.Load().All() {
-			for q := range v.Queues() {
+			for q := range v.keepers() {
 				q.trim()
 			}
 		}
@@ -271,7 +271,7 @@ func (b *Broker) Close() error {
 	}
 	b.tasks.Wait()
 	for _, v := range b.vhosts.Load().All() {
-		for q := range v.Queues() {
+		for q := range v.keepers() {
 			q.stop()
 		}
 	}

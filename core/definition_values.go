@@ -30,6 +30,7 @@ type ExchangeDef struct {
 	VHost, Name, Type             string
 	Durable, AutoDelete, Internal bool
 	Arguments                     Table
+	ID                            QueueID // Of the queue of what it delays; 0 if it does not.
 }
 
 // QueueDef describes a queue. Its key is vhost, name.

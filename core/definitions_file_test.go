@@ -175,13 +175,13 @@ func TestImportLeavesWhatIsThere(t *testing.T) {
 		"users": [{"name": "guest", "tags": "management, extra", "password": "new"}],
 		"queues": [{"name": "q", "vhost": "/", "durable": true, "arguments": []}, {"name": "r", "vhost": "/"}, {"name": "r", "vhost": "/"}],
 		"exchanges": [{"name": "x", "vhost": "/", "type": "fanout"}, {"name": "amq.own", "vhost": "/", "type": "fanout"}, {"name": "", "vhost": "/", "type": "direct"},
-			{"name": "odd", "vhost": "/", "type": "x-delayed-message"}],
+			{"name": "odd", "vhost": "/", "type": "x-unheard-of"}],
 		"bindings": [{"source": "x", "vhost": "/", "destination": "r", "destination_type": "queue", "routing_key": "k", "arguments": {}},
 			{"source": "x", "vhost": "/", "destination": "r", "destination_type": "queue", "routing_key": "k", "arguments": {}},
 			{"source": "", "vhost": "/", "destination": "r", "destination_type": "queue", "routing_key": "r", "arguments": {}}],
 		"something_new": 1}`), "")
 	must(t, err)
-	if len(report.Skipped) != 1 || report.Skipped[0] != "exchange 'odd' in vhost '/': this release does not serve exchange type 'x-delayed-message'" {
+	if len(report.Skipped) != 1 || report.Skipped[0] != "exchange 'odd' in vhost '/': this release does not serve exchange type 'x-unheard-of'" {
 		t.Errorf("skipped %q", report.Skipped)
 	}
 	if s.vhost.queue("q").Options().Durable || s.vhost.exchange("x").typ != "direct" || s.vhost.exchange("amq.own") != nil {

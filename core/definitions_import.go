@@ -296,7 +296,7 @@ func (v *VHost) makeExchange(d ExchangeDef) error {
 	if v.exchange(d.Name) != nil {
 		return nil
 	}
-	return v.commit(Change{Kind: DefExchange, Key: []string{v.name, d.Name}, Value: d, Transient: !d.Durable})
+	return v.putExchange(d)
 }
 
 func (im *importer) queues() error {

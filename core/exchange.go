@@ -51,6 +51,7 @@ var exchangeTypes = map[string]exchangeType{
 	"headers": headersType{},
 
 	"x-consistent-hash": consistentHashType{},
+	exchangeDelayed:     delayedMessageType{},
 	"x-local-random":    localRandomType{},
 	"x-modulus-hash":    modulusHashType{},
 	"x-random":          randomType{},
@@ -78,10 +79,11 @@ type Exchange struct {
 	autoDelete bool
 	internal   bool
 	arguments  Table
-	kind       exchangeType
+	kind       exchangeType   // The type, or the one that x-delayed-type names.
 	table      routingTable   // nil for the default exchange.
 	reads      bool           // Its type reads messages.
 	history    *recentHistory // What it remembers, nil for most types.
+	delayer    *delayer       // What it delays, nil for most types.
 	self       *destination   // Itself as the end of bindings.
 
 	policy atomic.Pointer[appliedPolicy] // nil for nothing.
@@ -123,10 +125,22 @@ func newExchange(v *VHost, d ExchangeDef) *Exchange {
 	if h, ok := x.table.(*recentHistory); ok {
 		h.x, x.history = x, h
 	}
+	if t, ok := x.table.(*delayedTable); ok {
+		x.delayer = newDelayer(x, d.ID)
+		t.to = &destination{id: destinationIDs.Add(1), name: x.name, queue: x.delayer, durable: x.durable}
+	}
 	x.self = &destination{id: destinationIDs.Add(1), name: x.name, exchange: x, durable: x.durable}
 	x.reads = x.kind.readsMessage(d.Arguments)
 	x.readsMessages.Store(x.reads)
+	if x.delayer != nil {
+		x.kind = delayedType(d.Arguments) // Bindings are its business.
+	}
 	return x
+}
+
+// canMake reports whether this release can serve an exchange as d describes it.
+func canMake(d *ExchangeDef) bool {
+	return exchangeTypes[d.Type] != nil && (d.Type != exchangeDelayed || delayedType(d.Arguments) != nil)
 }
 
 // Name returns the exchange's name, "" for the default exchange.
@@ -142,16 +156,22 @@ type ExchangeInfo struct {
 	Arguments                     Table
 	PublishedIn, PublishedOut     uint64
 	Policy                        AppliedPolicy
+	Delayed                       int   // Messages that wait for their time,
+	DelayedBytes                  int64 // and their bodies.
 }
 
 // Info returns a snapshot of x.
 func (x *Exchange) Info() ExchangeInfo {
-	return ExchangeInfo{
+	i := ExchangeInfo{
 		Name: x.name, Type: x.typ, Durable: x.durable, AutoDelete: x.autoDelete,
 		Internal: x.internal, Arguments: x.arguments,
 		PublishedIn: x.publishedIn.Load(), PublishedOut: x.publishedOut.Load(),
 		Policy: x.policy.Load().public(),
 	}
+	if x.delayer != nil {
+		i.Delayed, i.DelayedBytes = x.delayer.pendingCount()
+	}
+	return i
 }
 
 // needsMessage reports that routing looks at more than the routing keys, here
@@ -182,6 +202,7 @@ func (x *Exchange) resolveMessage(r *Route, keys []string, m *Message) {
 	r.x, r.memos = x, append(r.memos[:0], w.memos...)
 	r.queues = w.end(r.queues[:0])
 	r.stores = anyStores(r.queues)
+	r.later = allDelay(r.queues)
 }
 
 // walk is the scratch space of one resolve.

@@ -10,11 +10,26 @@ type Route struct {
 	epoch   uint64
 	queues  []Queue
 	stores  bool   // One of queues keeps every message, whatever its delivery mode.
+	later   bool   // All of queues are hidden ones of exchanges that delay messages.
 	memos   []memo // Exchanges that will remember the message; never of one in a cache.
 }
 
 // Unroutable reports whether there is nowhere to go.
 func (r *Route) Unroutable() bool { return len(r.queues) == 0 }
+
+// Later reports whether the message goes nowhere yet: it will be routed when its
+// delay is over. Its publisher is told as if it were unroutable.
+func (r *Route) Later() bool { return r.later }
+
+// allDelay reports whether qs are all queues of exchanges that delay messages.
+func allDelay(qs []Queue) bool {
+	for _, q := range qs {
+		if _, ok := q.(*delayer); !ok {
+			return false
+		}
+	}
+	return len(qs) > 0
+}
 
 // Queues is the number of queues that get a copy.
 func (r *Route) Queues() int { return len(r.queues) }

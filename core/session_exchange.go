@@ -63,13 +63,22 @@ func (s *Session) DeclareExchange(d ExchangeDeclare) error {
 	if x := v.exchange(name); x != nil {
 		return x.sameAs(&d)
 	}
-	return v.commit(Change{
-		Kind: DefExchange, Key: []string{v.name, name}, Transient: !d.Durable,
-		Value: ExchangeDef{
-			VHost: v.name, Name: name, Type: d.Type, Durable: d.Durable,
-			AutoDelete: d.AutoDelete, Internal: d.Internal, Arguments: d.Arguments,
-		},
+	return v.putExchange(ExchangeDef{
+		VHost: v.name, Name: name, Type: d.Type, Durable: d.Durable,
+		AutoDelete: d.AutoDelete, Internal: d.Internal, Arguments: d.Arguments,
 	})
+}
+
+// putExchange stores a new exchange, with a queue of its own if it needs one.
+func (v *VHost) putExchange(d ExchangeDef) error {
+	if d.Type == exchangeDelayed && d.Durable {
+		id, err := v.broker.definitions.NextQueueID()
+		if err != nil {
+			return errorf(Unavailable, "the broker cannot store definitions now: %v", err)
+		}
+		d.ID = id
+	}
+	return v.commit(Change{Kind: DefExchange, Key: []string{v.name, d.Name}, Value: d, Transient: !d.Durable})
 }
 
 // sameAs refuses a redeclaration that differs from x.

@@ -37,7 +37,7 @@ func TestDeclareExchangeRefusals(t *testing.T) {
 		{s, ExchangeDeclare{Name: "x", Type: "direct", Durable: true, Internal: true}, Mismatch, "inequivalent arg 'internal' for exchange 'x' in vhost '/': received 'true' but current is 'false'"},
 		{s, ExchangeDeclare{Name: "x", Type: "direct", Durable: true}, Mismatch, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received none but current is the value 'ae' of type 'longstr'"},
 		{s, ExchangeDeclare{Name: "x", Type: "direct", Durable: true, Arguments: table("alternate-exchange", "other")}, Mismatch, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/': received 'other' but current is 'ae'"},
-		{s, ExchangeDeclare{Name: "y", Type: "x-delayed-message"}, Invalid, "unknown exchange type 'x-delayed-message'"},
+		{s, ExchangeDeclare{Name: "y", Type: "x-unheard-of"}, Invalid, "unknown exchange type 'x-unheard-of'"},
 		{s, ExchangeDeclare{Name: "y", Type: "direct", Arguments: table("alternate-exchange", int32(1))}, Invalid, "invalid type 'signedint' for arg 'alternate-exchange' in exchange 'y' in vhost '/'"},
 		{s, ExchangeDeclare{Name: "amq.mine", Type: "direct"}, AccessRefused, "exchange name 'amq.mine' contains reserved prefix 'amq.*'"},
 		{s, ExchangeDeclare{Type: "direct"}, AccessRefused, "operation not permitted on the default exchange"},

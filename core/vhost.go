@@ -214,6 +214,22 @@ func (v *VHost) declaredQueues() iter.Seq[*destination] {
 	}
 }
 
+// keepers yields whatever holds messages: the queues, and what exchanges delay.
+func (v *VHost) keepers() iter.Seq[Queue] {
+	return func(yield func(Queue) bool) {
+		for q := range v.Queues() {
+			if !yield(q) {
+				return
+			}
+		}
+		for x := range v.Exchanges() {
+			if x.delayer != nil && !yield(x.delayer) {
+				return
+			}
+		}
+	}
+}
+
 // QueueCount returns how many queues are declared.
 func (v *VHost) QueueCount() int { return int(v.queueCount.Load()) }
 

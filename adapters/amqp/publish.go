@@ -147,8 +147,11 @@ func (c *conn) accept(ch *channel, exchange, key string, props, body []byte, own
 		}
 	}
 	w.n++
-	if route.Unroutable() {
+	switch {
+	case route.Unroutable():
 		c.unroutable(ch, m)
+	case m.Mandatory && route.Later():
+		c.answered(c.sendReturn(ch, &m.Message))
 	}
 	return nil
 }

@@ -119,6 +119,9 @@ func (c *conn) txCommit(ch *channel) error {
 			}
 			continue // Without a number: it is complete as it is.
 		}
+		if m.Mandatory && route.Later() {
+			returned = append(returned, &from.Message)
+		}
 		tx.last++
 		m.Number = tx.last
 		routed++

@@ -301,7 +301,7 @@ func TestUsage(t *testing.T) {
 
 func TestLoadDefinitions(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "definitions.json")
-	definitions := `{"users":[{"name":"app","password":"secret","tags":"administrator"}],"vhosts":[{"name":"shop"}],
+	definitions := `{"exchanges":[{"name":"odd","vhost":"shop","type":"x-unheard-of"}],"users":[{"name":"app","password":"secret","tags":"administrator"}],"vhosts":[{"name":"shop"}],
 		"permissions":[{"user":"app","vhost":"shop","configure":".*","write":".*","read":".*"}],
 		"queues":[{"name":"jobs","vhost":"shop","durable":true},{"name":"log","vhost":"shop","durable":true,"arguments":{"x-queue-type":"stream"}}]}`
 	if err := os.WriteFile(file, []byte(definitions), 0o600); err != nil {
@@ -324,8 +324,11 @@ func TestLoadDefinitions(t *testing.T) {
 	if _, err := amqp.Dial(p.amqpURL()); err == nil {
 		t.Error("the default user is there besides those that were loaded")
 	}
-	if !strings.Contains(p.stderr.String(), "queue 'log'") {
-		t.Errorf("nothing says that the stream is missing:\n%s", p.stderr)
+	if _, err := ch.QueueDeclarePassive("log", true, false, false, false, nil); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(p.stderr.String(), "exchange 'odd'") {
+		t.Errorf("nothing says what is not served:\n%s", p.stderr)
 	}
 
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {

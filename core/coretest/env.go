@@ -379,7 +379,12 @@ func (e *Env) publish(a *arguments) error {
 			m.Priority, m.HasPriority = uint8(priority), true
 		}
 		if headers != nil {
-			m.SetProperties(&core.Properties{Headers: headers, HeadersSet: true})
+			p := &core.Properties{Headers: headers, HeadersSet: true}
+			if ttl >= 0 {
+				s := strconv.Itoa(ttl)
+				p.Expiration = &s
+			}
+			m.SetProperties(p)
 		}
 		if cc != "" {
 			m.SetExtraKeys([]string{cc})

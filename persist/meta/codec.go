@@ -230,6 +230,7 @@ func appendDefinition(dst []byte, kind core.DefinitionKind, key []string, value 
 		e.name(1, d.Name)
 		e.text(fieldType, d.Type)
 		e.number(fieldFlags, flag(d.Durable, flagDurable)|flag(d.AutoDelete, flagAutoDelete)|flag(d.Internal, flagInternal))
+		e.number(fieldQueueID, uint64(d.ID))
 		err = e.table(fieldArguments, d.Arguments)
 	case core.QueueDef:
 		fits = kind == core.DefQueue
@@ -481,6 +482,8 @@ func decodeDefinition(kind core.DefinitionKind, key []string, fields string) (an
 				v.Internal = d.number&flagInternal != 0
 			case fieldArguments:
 				v.Arguments = d.table()
+			case fieldQueueID:
+				v.ID = core.QueueID(d.number)
 			}
 		}
 		out = v
