@@ -56,7 +56,7 @@ func (c *call) exchangeObject(v *core.VHost, x *core.Exchange) object {
 	i := x.Info()
 	out := object{
 		"name": i.Name, "vhost": v.Name(), "type": i.Type, "durable": i.Durable, "auto_delete": i.AutoDelete,
-		"internal": i.Internal, "arguments": tableJSON(i.Arguments), "policy": nil,
+		"internal": i.Internal, "arguments": tableJSON(i.Arguments), "policy": orNull(i.Policy.Policy),
 	}
 	if i.Name == "" || strings.HasPrefix(i.Name, "amq.") {
 		out["user_who_performed_action"] = systemUser

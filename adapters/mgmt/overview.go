@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"encoding/json"
 	"net"
 	"runtime"
 	"strconv"
@@ -121,10 +122,14 @@ func (s *Server) contexts() []object {
 // getVersion answers with a bare string, to everybody.
 func (c *call) getVersion() error { return c.ok(RabbitVersion) }
 
+// clusterNameKey is the global parameter that holds the name of the cluster.
+const clusterNameKey = "cluster_name"
+
 // clusterName is the name shown for the broker.
 func (s *Server) clusterName() string {
-	if name := s.cluster.Load(); name != nil {
-		return *name
+	var name string
+	if json.Unmarshal(s.broker.Global(clusterNameKey), &name) == nil && name != "" {
+		return name
 	}
 	return s.node()
 }
@@ -143,6 +148,12 @@ func (c *call) putClusterName() error {
 	if err != nil {
 		return err
 	}
-	c.s.cluster.Store(&name)
+	value, err := json.Marshal(name)
+	if err != nil {
+		return err
+	}
+	if err := c.s.broker.SetGlobal(clusterNameKey, value); err != nil {
+		return err
+	}
 	return c.done(false)
 }

@@ -72,7 +72,6 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 		"name": o.Name, "vhost": v.Name(), "type": string(o.Type), "node": c.s.node(),
 		"durable": o.Durable, "auto_delete": o.AutoDelete, "exclusive": o.Exclusive,
 		"arguments": tableJSON(o.Arguments), "state": "running",
-		"policy": nil, "operator_policy": nil, "effective_policy_definition": object{},
 
 		"messages_persistent": i.Persistent, "messages_ram": i.InMemory, "messages_paged_out": messages - i.InMemory,
 		"message_bytes": bytes, "message_bytes_ready": i.ReadyBytes, "message_bytes_unacknowledged": i.UnackedBytes,
@@ -81,6 +80,7 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 		"consumers": i.Consumers, "consumer_utilisation": utilisation(&i), "consumer_capacity": utilisation(&i),
 		"exclusive_consumer_tag": nil, "single_active_consumer_tag": nil, "head_message_timestamp": nil,
 	}
+	putApplied(out, v.QueuePolicy(q))
 	if i.InMemory == messages {
 		// What lies on disk is not counted by state: then nothing is said.
 		out["messages_ready_ram"], out["messages_unacknowledged_ram"] = i.Ready, i.Unacked

@@ -107,8 +107,12 @@ func (s *Server) resources() []resource {
 
 		{"/policies", management, methods{get: (*call).listPolicies}},
 		{"/policies/{vhost}", inVHost, methods{get: (*call).listPolicies}},
+		{"/policies/{vhost}/{name}", policymaker, methods{get: (*call).getPolicy, put: (*call).putPolicy, delete: (*call).deletePolicy}},
 		{"/operator-policies", management, methods{get: (*call).listOperatorPolicies}},
 		{"/operator-policies/{vhost}", inVHost, methods{get: (*call).listOperatorPolicies}},
+		{"/operator-policies/{vhost}/{name}", policymaker, methods{
+			get: (*call).getOperatorPolicy, put: (*call).putOperatorPolicy, delete: (*call).deleteOperatorPolicy, write: administrator,
+		}},
 		{"/shovels", management, methods{get: (*call).getNothing}},
 		{"/shovels/{vhost}", inVHost, methods{get: (*call).getNothing}},
 		{"/federation-links", management, methods{get: (*call).getNothing}},
@@ -116,7 +120,9 @@ func (s *Server) resources() []resource {
 		{"/parameters", policymaker, methods{get: (*call).listParameters}},
 		{"/parameters/{component}", policymaker, methods{get: (*call).listParameters}},
 		{"/parameters/{component}/{vhost}", policymaker, methods{get: (*call).listParameters}},
+		{"/parameters/{component}/{vhost}/{name}", policymaker, methods{get: (*call).getParameter, put: (*call).putParameter, delete: (*call).deleteParameter}},
 		{"/global-parameters", policymaker, methods{get: (*call).listGlobalParameters}},
+		{"/global-parameters/{name}", policymaker, methods{get: (*call).getGlobalParameter, put: (*call).putGlobalParameter, delete: (*call).deleteGlobalParameter}},
 
 		{"/aliveness-test/{vhost}", inVHost, methods{get: (*call).aliveness}},
 		{"/healthchecks/node", management, methods{get: (*call).healthy}},

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -48,8 +47,6 @@ type Server struct {
 	started time.Time
 	handler http.Handler
 	rates   *sampler
-
-	cluster atomic.Pointer[string] // The cluster name, if it was changed.
 }
 
 // NewServer makes a server; Serve or Handler put it to work, Run keeps its

@@ -244,9 +244,9 @@ func TestDefinitions(t *testing.T) {
 	if _, errs, code := ctl("-q import_definitions", "no json"); code != exitData || errs == "" {
 		t.Errorf("garbage from standard input: %d %q", code, errs)
 	}
-	stream := `{"queues":[{"name":"s","vhost":"/","durable":true,"arguments":{"x-queue-type":"stream"}}]}`
-	if _, errs, code := ctl("-q import_definitions -", stream); code != 0 || !strings.Contains(errs, "Not imported:") {
-		t.Errorf("a queue that is not served: %d %q", code, errs)
+	odd := `{"policies":[{"name":"p","vhost":"/","pattern":".*","definition":{"bogus":1}}]}`
+	if _, errs, code := ctl("-q import_definitions -", odd); code != 0 || !strings.Contains(errs, "Not imported:") {
+		t.Errorf("a policy that is not served: %d %q", code, errs)
 	}
 }
 

@@ -46,6 +46,19 @@ type grammar struct {
 	ClearVHostLimits clearVHostLimits `cmd:"" name:"clear_vhost_limits" group:"vhosts" help:"Remove the virtual host's limits."`
 	ListVHostLimits  listVHostLimits  `cmd:"" name:"list_vhost_limits" group:"vhosts" help:"List the limits of virtual hosts."`
 
+	SetPolicy            setPolicy            `cmd:"" name:"set_policy" group:"policies" help:"Set a policy for queues and exchanges whose names match."`
+	ClearPolicy          clearPolicy          `cmd:"" name:"clear_policy" group:"policies" help:"Remove a policy."`
+	ListPolicies         listPolicies         `cmd:"" name:"list_policies" group:"policies" help:"List the virtual host's policies."`
+	SetOperatorPolicy    setOperatorPolicy    `cmd:"" name:"set_operator_policy" group:"policies" help:"Set a policy that limits what policies and clients ask for."`
+	ClearOperatorPolicy  clearOperatorPolicy  `cmd:"" name:"clear_operator_policy" group:"policies" help:"Remove an operator policy."`
+	ListOperatorPolicies listOperatorPolicies `cmd:"" name:"list_operator_policies" group:"policies" help:"List the virtual host's operator policies."`
+	SetParameter         setParameter         `cmd:"" name:"set_parameter" group:"policies" help:"Set a parameter of a component."`
+	ClearParameter       clearParameter       `cmd:"" name:"clear_parameter" group:"policies" help:"Remove a parameter of a component."`
+	ListParameters       listParameters       `cmd:"" name:"list_parameters" group:"policies" help:"List the parameters of components in the virtual host."`
+	SetGlobalParameter   setGlobalParameter   `cmd:"" name:"set_global_parameter" group:"policies" help:"Set a parameter of the whole broker."`
+	ClearGlobalParameter clearGlobalParameter `cmd:"" name:"clear_global_parameter" group:"policies" help:"Remove a parameter of the whole broker."`
+	ListGlobalParameters listGlobalParameters `cmd:"" name:"list_global_parameters" group:"policies" help:"List the parameters of the whole broker."`
+
 	ListQueues    listQueues    `cmd:"" name:"list_queues" group:"objects" help:"List queues; name the columns wanted."`
 	PurgeQueue    purgeQueue    `cmd:"" name:"purge_queue" group:"objects" help:"Remove a queue's ready messages."`
 	DeleteQueue   deleteQueue   `cmd:"" name:"delete_queue" group:"objects" help:"Delete a queue."`
@@ -76,6 +89,7 @@ var groups = []kong.Group{
 	{Key: "users", Title: "Users"},
 	{Key: "access", Title: "Permissions"},
 	{Key: "vhosts", Title: "Virtual hosts"},
+	{Key: "policies", Title: "Policies and parameters"},
 	{Key: "objects", Title: "Queues, exchanges, bindings, consumers"},
 	{Key: "clients", Title: "Connections and channels"},
 	{Key: "definitions", Title: "Definitions"},
