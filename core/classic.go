@@ -42,9 +42,10 @@ type classic struct {
 		groups         []*consumerGroup // Descending priority.
 		consumers      map[*Consumer]struct{}
 		exclusive      *Consumer
-		single         *singleActive // nil unless the queue serves one consumer at a time.
-		given          []*Consumer   // Consumers with pending deliveries in this pass.
-		settled        []Seq         // Stored entries that ended in this pass, for the log.
+		single         *singleActive      // nil unless the queue serves one consumer at a time.
+		given          []*Consumer        // Consumers with pending deliveries in this pass.
+		settled        []Seq              // Stored entries that ended in this pass, for the log.
+		held           map[QueueID][]Slot // What clients without a consumer hold, see holder.go.
 
 		readyBytes, unackedBytes int64
 		persistent               int // Entries that the log holds.
@@ -209,6 +210,7 @@ func (q *classic) addConsumer(c *Consumer) error {
 		q.mu.exclusive = c
 	}
 	q.mu.consumers[c] = struct{}{}
+	q.takeHeldLocked(c)
 	if e := &q.mu.entries; e.ready > 0 && q.log != nil {
 		head, i := e.firstReady()
 		q.reserveLocked(head.level, head.base+Seq(i), head.level.next)
@@ -231,6 +233,7 @@ func (q *classic) startConsumer(c *Consumer, t *Touched) {
 	if q.mu.single != nil {
 		q.electLocked()
 	}
+	q.resumeLocked(c, t)
 	q.relinkLocked(c)
 	q.deliverLocked(t)
 	q.unlock()
@@ -238,7 +241,7 @@ func (q *classic) startConsumer(c *Consumer, t *Touched) {
 
 // relinkLocked puts c into its ring if it may get more and is not there.
 func (q *classic) relinkLocked(c *Consumer) {
-	if c.in.next != nil || c.in.gone || c.in.waiting || !c.in.started {
+	if c.in.next != nil || c.in.gone || c.in.waiting || !c.in.started || len(c.in.resume) > 0 {
 		return
 	}
 	if !c.opts.NoAck && c.in.prefetch > 0 && c.in.unacked >= c.in.prefetch {
@@ -253,6 +256,7 @@ func (q *classic) relinkLocked(c *Consumer) {
 func (q *classic) credit(c *Consumer, t *Touched) {
 	q.mu.Lock()
 	c.in.waiting = false
+	q.resumeLocked(c, t)
 	q.relinkLocked(c)
 	q.deliverLocked(t)
 	q.unlock()
@@ -291,6 +295,7 @@ func (q *classic) forgetLocked(c *Consumer) bool {
 		return false
 	}
 	c.in.gone = true
+	q.keepHeldLocked(c)
 	g := c.in.group
 	g.unlink(c)
 	if g.size--; g.size == 0 {

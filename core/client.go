@@ -82,6 +82,7 @@ type identity struct {
 	owned     bool // It has a queue of its own,
 	direct    bool // which is the direct one.
 	subs      []Subscription
+	received  map[uint16]struct{} // See Client.Received.
 	will      *will
 	leaseEnds int64 // 0 for never, or not running.
 }
@@ -466,6 +467,7 @@ func (c *Client) wipe() error {
 	c.unshare()
 	c.will.drop(c.broker)
 	c.def, c.stored, c.owned, c.direct, c.subs, c.will, c.leaseEnds = ClientDef{}, false, false, false, nil, nil, 0
+	c.received = nil
 	return nil
 }
 

@@ -26,6 +26,8 @@ type ConsumeOptions struct {
 	Cancelled func(c *Consumer, reason string)
 	// Data is the adapter's own.
 	Data any
+
+	holder QueueID // The lasting client that holds what the consumer is handed; 0 for none.
 }
 
 // Holder is who a delivery was handed to: a consumer, or the gets of a queue.
@@ -68,6 +70,8 @@ type Consumer struct {
 		started  bool
 		waiting  bool // A limiter will wake it.
 		gone     bool
+		resume   []Slot // Its client's, to be handed to it before anything else.
+		kept     []Slot // Set by Detach.
 	}
 }
 

@@ -40,7 +40,7 @@
 // routes; vhost.go, binding.go and session_*.go declare; arguments.go says what
 // may be asked for, policy.go and its neighbours what operators make of it;
 // rules.go has the outcome for a queue. client.go, subscription.go and will.go
-// are clients that outlive their connections, direct.go is the queue of those
-// that do not care. broker.go holds it all
+// are clients that outlive their connections, holder.go is what
+// they hold meanwhile, direct.go the queue of those that do not care. broker.go holds it all
 // together, definitions.go and log.go say what storage must do.
 package core

@@ -115,6 +115,10 @@ type Publication struct {
 	// of the one kept for its exchange and first routing key; one with an empty
 	// body only ends that one. A message that a queue refuses is not retained.
 	Retain bool
+	// Once, unless 0, is the id under which the client that the publisher is set
+	// to sent the message. The client remembers it, durably if it lasts, until
+	// Client.Forget: whoever publishes sees to it that no id comes twice before.
+	Once uint16
 }
 
 // Tracked reports whether core completes p, which has its Route. If not, who
@@ -126,7 +130,7 @@ func (p *Publication) Reset() {
 	p.Message.reset()
 	p.Number, p.Route, p.TTLMS = 0, nil, -1
 	p.extra, p.rested, p.logged = nil, nil, false
-	p.Refused, p.Mandatory, p.Retain = OK, false, false
+	p.Refused, p.Mandatory, p.Retain, p.Once = OK, false, false, 0
 }
 
 func (m *Message) reset() {

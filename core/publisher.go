@@ -45,6 +45,8 @@ type Publisher struct {
 	paceTimer *time.Timer
 
 	paging ChangeSet // The same for transient messages that leave memory.
+
+	client *Client // Who remembers what is published once; or nil.
 }
 
 // NewPublisher makes a publisher whose completions go to c.
@@ -181,13 +183,17 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	}
 	p.nowMS = p.broker.now()
 	first := ms[0].Route
-	same := true
+	same, once := true, false
 	for i := range ms {
 		ms[i].ArrivedMS = p.nowMS
+		once = once || ms[i].Once != 0
 		same = same && ms[i].Route == first
 	}
 	if p.remembers {
 		p.remember(ms)
+	}
+	if once {
+		p.receive(ms)
 	}
 	if same {
 		p.whole[0] = run{0, int32(len(ms))}

@@ -450,18 +450,30 @@ func (v *VHost) leaveShare(queue string) {
 
 // unshare takes the client's subscriptions off the queues that it shares.
 func (c *Client) unshare() {
+	var t Touched
 	for k := range c.subs {
-		if s := &c.subs[k]; s.Shared != "" {
-			c.vhost.leaveShare(s.Shared)
+		s := &c.subs[k]
+		if s.Shared == "" {
+			continue
 		}
+		if q, ok := c.vhost.queue(s.Shared).(*classic); ok && c.stored {
+			q.endHolder(c.def.Number, &t)
+		}
+		c.vhost.leaveShare(s.Shared)
 	}
+	t.Flush()
 }
 
 // Consume is Session.Consume for a queue that the client's subscriptions lead
-// to: its own, which o.Queue may leave empty, or a shared one.
+// to: its own, which o.Queue may leave empty, or a shared one. If the client
+// lasts, the consumer resumes what the one before it held, and Prefetch counts
+// that too.
 func (c *Client) Consume(o ConsumeOptions) (*Consumer, error) {
 	if o.Queue == "" {
 		o.Queue, _ = c.Queue()
+	}
+	if c.stored {
+		o.holder = c.def.Number
 	}
 	return c.session.Consume(o)
 }

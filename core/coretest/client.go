@@ -3,6 +3,7 @@ package coretest
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"leveret/core"
@@ -29,6 +30,10 @@ func (e *Env) attach(a *arguments) error {
 		return err
 	}
 	c.client = cl
+	if err := cl.Remember(); err != nil {
+		return err
+	}
+	c.publisher.SetClient(cl)
 	if present {
 		e.say("present: %d subscriptions", len(cl.Subscriptions()))
 	}
@@ -108,11 +113,51 @@ func (e *Env) restart(*arguments) error {
 	return nil
 }
 
-// detach ends a consumer; what it holds is requeued.
+// detach ends a consumer; what it holds stays its client's.
 func (o *consumer) detach(t *core.Touched) {
-	o.c.Cancel(t)
-	for _, h := range o.held {
-		h.holder.Settle(core.Requeue, []core.Seq{h.seq}, t)
-	}
+	o.c.Detach(o.slotsOf(func(held) bool { return true }), t)
 	o.held = nil
+}
+
+func (o *consumer) slotsOf(which func(held) bool) (slots []core.Slot) {
+	for _, h := range o.held {
+		if which(h) {
+			slots = append(slots, core.Slot{Seq: h.seq, Data: h.data, Released: h.released})
+		}
+	}
+	return slots
+}
+
+// hold notes deliveries with their client.
+func (e *Env) hold(a *arguments, released bool) error {
+	o := e.consumer(a)
+	var bodies []string
+	for body := a.next(); body != ""; body = a.next() {
+		bodies = append(bodies, body)
+	}
+	for i := range o.held {
+		if slices.Contains(bodies, o.held[i].body) {
+			o.held[i].released = released
+		}
+	}
+	o.c.Hold(o.slotsOf(func(h held) bool { return slices.Contains(bodies, h.body) }), func(err error) {
+		if err != nil {
+			e.say("not held: %v", err)
+		}
+	})
+	return nil
+}
+
+// received shows what the client published once.
+func (e *Env) received(*arguments) error {
+	e.say("%v", e.current.client.Received())
+	return nil
+}
+
+func (e *Env) forget(a *arguments) error {
+	id, err := strconv.ParseUint(a.next(), 10, 16)
+	if err == nil {
+		e.current.client.Forget([]uint16{uint16(id)}, func(error) {})
+	}
+	return err
 }

@@ -56,6 +56,9 @@
 //	detach lost|left|stopped            end the client's connection, and the session with it
 //	subscribe FILTER [grade=N] [shared=QUEUE] [x=EXCHANGE]
 //	unsubscribe FILTER
+//	hold TAG BODY...  release TAG BODY...
+//	                                    note deliveries with the client; publish ... once=N likewise
+//	received  forget N                  what it published once
 //	clients                             what there is of them
 //	restart                             stop the broker and start it anew, with one session, main
 //

@@ -51,6 +51,9 @@ type held struct {
 	holder *core.Holder
 	seq    core.Seq
 	body   string
+
+	data     uint32
+	released bool
 }
 
 // consumer is a core.Outlet that writes down what it gets.
@@ -62,6 +65,7 @@ type consumer struct {
 	room   int // Messages it still takes; negative for any number.
 	waiter *core.Waiter
 	held   []held
+	slots  uint32 // Numbers for what is handed to it.
 }
 
 // NewEnv starts a broker with the user guest and the virtual host "/", and a
@@ -243,6 +247,10 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"unsubscribe": (*Env).unsubscribe,
 	"clients":     (*Env).clients,
 	"restart":     (*Env).restart,
+	"hold":        func(e *Env, a *arguments) error { return e.hold(a, false) },
+	"release":     func(e *Env, a *arguments) error { return e.hold(a, true) },
+	"received":    (*Env).received,
+	"forget":      (*Env).forget,
 }
 
 func (e *Env) openSession(a *arguments) error {
@@ -362,6 +370,7 @@ func (e *Env) publish(a *arguments) error {
 	persistent := a.flag("persistent")
 	ttl, priority := a.number("expiration", -1), a.number("priority", -1)
 	cc := a.value("cc", "")
+	once := a.number("once", 0)
 	headers := a.table("h:")
 	if exchange == "\x00" {
 		exchange, key = "", a.next()
@@ -375,6 +384,9 @@ func (e *Env) publish(a *arguments) error {
 		m := &batch[i]
 		m.Reset()
 		m.RoutingKey, m.Body, m.Persistent, m.TTLMS = key, []byte(body), persistent, int64(ttl)
+		if once > 0 {
+			m.Once = uint16(once + i)
+		}
 		if priority >= 0 {
 			m.Priority, m.HasPriority = uint8(priority), true
 		}
@@ -448,7 +460,11 @@ func (e *Env) consume(a *arguments) error {
 		c.shared.SetLimit(n, &t)
 		opts.Shared = &c.shared
 	}
-	cons, err := c.session.Consume(opts)
+	consume := c.session.Consume
+	if c.client != nil {
+		consume = c.client.Consume
+	}
+	cons, err := consume(opts)
 	if err != nil {
 		return err
 	}
@@ -523,10 +539,22 @@ func (o *consumer) Deliver(_ *core.Consumer, ds []core.Delivery) bool {
 		if d.Redelivered {
 			mark = " redelivered"
 		}
-		body := string(d.Message.Body)
-		o.client.env.say("%s <- %s%s", o.tag, body, mark)
+		h := held{holder: &o.c.Holder, seq: d.Seq}
+		if d.Resumed {
+			mark = fmt.Sprintf(" resumed %d", d.Slot)
+			h.data = d.Slot
+		} else {
+			o.slots++
+			h.data = o.slots
+		}
+		if h.released = d.Message == nil; h.released {
+			h.body = fmt.Sprint("#", d.Slot)
+		} else {
+			h.body = string(d.Message.Body)
+		}
+		o.client.env.say("%s <- %s%s", o.tag, h.body, mark)
 		if !o.noAck {
-			o.held = append(o.held, held{&o.c.Holder, d.Seq, body})
+			o.held = append(o.held, h)
 		}
 	}
 	return false
@@ -580,7 +608,7 @@ func (e *Env) get(a *arguments) error {
 		e.say("got %s%s, %d left", d.Message.Body, mark, remaining)
 		if !noAck {
 			o := e.current.consumers["got"]
-			o.held = append(o.held, held{h, d.Seq, string(d.Message.Body)})
+			o.held = append(o.held, held{holder: h, seq: d.Seq, body: string(d.Message.Body)})
 		}
 	})
 	if err == nil && !found {
