@@ -17,6 +17,7 @@ import (
 
 	"leveret/adapters/amqp"
 	"leveret/adapters/mgmt"
+	"leveret/adapters/stomp"
 	"leveret/cmd/internal/config"
 	"leveret/core"
 	"leveret/persist"
@@ -71,6 +72,19 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		MaxMessageSize:   uint64(s.MaxMessageSize),
 		HandshakeTimeout: s.HandshakeTimeout,
 	})
+	stompServer := stomp.NewServer(stomp.Options{
+		Broker:          broker,
+		Logger:          log,
+		ServerName:      "Leveret/" + version,
+		DefaultUser:     s.STOMPUser,
+		DefaultPassword: s.STOMPPass,
+		NoDefaultUser:   s.STOMPUser == "none",
+		DefaultVHost:    s.DefaultVHost,
+		AckAcross:       s.STOMPAckAcross,
+		MaxMessageSize:  int64(s.MaxMessageSize),
+		LoginTimeout:    s.HandshakeTimeout,
+		Web:             stomp.WebOptions{Origins: set.WebOrigins, BasicAuth: s.WebSTOMPAuth},
+	})
 	mgmtServer := mgmt.NewServer(mgmt.Options{
 		Broker:    broker,
 		Logger:    log,
@@ -93,7 +107,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	defer endBackground()
 
 	for _, l := range listeners {
-		fmt.Fprintf(io.out, "%-10s listening on %s\n", l.protocol, l.Addr())
+		fmt.Fprintf(io.out, "%-14s listening on %s\n", l.protocol, l.Addr())
 	}
 	log.Info("started", slog.String("version", version), slog.String("node", set.NodeName),
 		slog.Int64("memory_limit", set.MemoryBytes), slog.Duration("after", time.Since(began).Round(time.Microsecond)))
@@ -104,6 +118,10 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 			switch l.protocol {
 			case protocolAMQP:
 				return amqpServer.Serve(serving, l)
+			case protocolSTOMP:
+				return stompServer.Serve(serving, l)
+			case protocolWebSTOMP:
+				return stompServer.ServeWeb(serving, l)
 			case protocolHTTP:
 				return mgmtServer.Serve(serving, l)
 			}
@@ -167,9 +185,11 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 
 // The protocols of listeners, as the API calls them.
 const (
-	protocolAMQP  = "amqp"
-	protocolHTTP  = "http"
-	protocolPprof = "pprof"
+	protocolAMQP     = "amqp"
+	protocolHTTP     = "http"
+	protocolSTOMP    = "stomp"
+	protocolWebSTOMP = "http/web-stomp"
+	protocolPprof    = "pprof"
 )
 
 // listener is an open port and what is spoken there.
@@ -199,6 +219,18 @@ func listen(set *config.Settings) (listenerList, error) {
 	}
 	for _, addr := range set.HTTPAddrs {
 		if err := open(protocolHTTP, addr, func(addr string) (net.Listener, error) { return mgmt.Listen(addr, "HTTP", "--http-addr") }); err != nil {
+			return nil, err
+		}
+	}
+	for _, addr := range set.STOMPAddrs {
+		if err := open(protocolSTOMP, addr, func(addr string) (net.Listener, error) { return stomp.Listen(addr, "STOMP", "--stomp-addr") }); err != nil {
+			return nil, err
+		}
+	}
+	for _, addr := range set.WebSTOMPAddrs {
+		if err := open(protocolWebSTOMP, addr, func(addr string) (net.Listener, error) {
+			return stomp.Listen(addr, "STOMP over WebSocket", "--web-stomp-addr")
+		}); err != nil {
 			return nil, err
 		}
 	}

@@ -112,7 +112,8 @@ func buildLeveret(dir string) (string, error) {
 
 // leveret is a running broker of ours.
 type leveret struct {
-	amqp, http *url.URL
+	amqp, http      *url.URL
+	stomp, webSTOMP string // host:port
 
 	cmd     *exec.Cmd
 	logPath string
@@ -123,14 +124,16 @@ type leveret struct {
 // startLeveret starts a broker on free ports and returns once they accept.
 // This is the only place that knows the command line of leveret.
 func startLeveret(binary, logPath string) (*leveret, error) {
-	addrs, err := freeAddrs(2)
+	addrs, err := freeAddrs(4)
 	if err != nil {
 		return nil, err
 	}
-	return startLeveretOn(binary, logPath, addrs[0], addrs[1])
+	return startLeveretOn(binary, logPath, addrs)
 }
 
-func startLeveretOn(binary, logPath, amqpAddr, httpAddr string) (*leveret, error) {
+// startLeveretOn starts a broker that listens on addrs: AMQP, HTTP, STOMP and
+// STOMP over WebSocket.
+func startLeveretOn(binary, logPath string, addrs []string) (*leveret, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -138,15 +141,18 @@ func startLeveretOn(binary, logPath, amqpAddr, httpAddr string) (*leveret, error
 	defer log.Close()
 
 	b := &leveret{
-		amqp:    mustParse("amqp://guest:guest@" + amqpAddr),
-		http:    mustParse("http://guest:guest@" + httpAddr),
+		amqp:  mustParse("amqp://guest:guest@" + addrs[0]),
+		http:  mustParse("http://guest:guest@" + addrs[1]),
+		stomp: addrs[2], webSTOMP: addrs[3],
 		logPath: logPath,
 		exited:  make(chan struct{}),
 	}
 	b.cmd = exec.Command(binary,
 		"--data-dir", ":memory:",
-		"--amqp-addr", amqpAddr,
-		"--http-addr", httpAddr,
+		"--amqp-addr", addrs[0],
+		"--http-addr", addrs[1],
+		"--stomp-addr", addrs[2],
+		"--web-stomp-addr", addrs[3],
 		"--log-level", "info",
 	)
 	b.cmd.Stdout, b.cmd.Stderr = log, log
@@ -157,7 +163,7 @@ func startLeveretOn(binary, logPath, amqpAddr, httpAddr string) (*leveret, error
 		b.err = b.cmd.Wait()
 		close(b.exited)
 	}()
-	for _, addr := range []string{amqpAddr, httpAddr} {
+	for _, addr := range addrs {
 		if err := b.waitAccepting(addr); err != nil {
 			b.cmd.Process.Kill()
 			<-b.exited

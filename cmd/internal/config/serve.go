@@ -18,6 +18,14 @@ type Serve struct {
 	AMQPAddr []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
 	HTTPAddr []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
 
+	STOMPAddr       []string `name:"stomp-addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
+	WebSTOMPAddr    []string `name:"web-stomp-addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
+	WebSTOMPOrigins []string `name:"web-stomp-origins" group:"listeners" env:"LEVERET_WEB_STOMP_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
+	WebSTOMPAuth    bool     `name:"web-stomp-basic-auth" group:"listeners" env:"LEVERET_WEB_STOMP_BASIC_AUTH" help:"Take user and password from the Authorization header of the WebSocket request, not from CONNECT."`
+	STOMPUser       string   `name:"stomp-default-user" group:"users" env:"LEVERET_STOMP_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"Who STOMP clients are that do not log in; none to refuse them. [guest]"`
+	STOMPPass       string   `name:"stomp-default-pass" group:"users" env:"LEVERET_STOMP_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"Their password. [guest]"`
+	STOMPAckAcross  bool     `name:"stomp-ack-across" group:"limits" env:"LEVERET_STOMP_ACK_ACROSS" help:"A cumulative ACK also settles older deliveries of the connection's other subscriptions, as in RabbitMQ."`
+
 	DefaultUser     string   `name:"default-user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
 	DefaultPass     string   `name:"default-pass" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
 	DefaultVHost    string   `name:"default-vhost" group:"users" env:"LEVERET_DEFAULT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host a new broker has. [/]"`
@@ -50,6 +58,9 @@ const InMemory = ":memory:"
 type Settings struct {
 	AMQPAddrs     []string // host:port each; empty serves none.
 	HTTPAddrs     []string
+	STOMPAddrs    []string
+	WebSTOMPAddrs []string
+	WebOrigins    []string // Nil for all.
 	PprofAddr     string // Empty serves none.
 	NodeName      string
 	LoopbackUsers []string // Not nil.
@@ -70,18 +81,29 @@ func (s *Serve) Resolve() (*Settings, error) {
 	if out.HTTPAddrs, err = addresses("--http-addr", s.HTTPAddr); err != nil {
 		return nil, err
 	}
+	if out.STOMPAddrs, err = addresses("--stomp-addr", s.STOMPAddr); err != nil {
+		return nil, err
+	}
+	if out.WebSTOMPAddrs, err = addresses("--web-stomp-addr", s.WebSTOMPAddr); err != nil {
+		return nil, err
+	}
+	if !only(s.WebSTOMPOrigins, "all") {
+		out.WebOrigins = s.WebSTOMPOrigins
+	}
 	if s.Pprof != "" {
 		if out.PprofAddr, err = address("--pprof", s.Pprof); err != nil {
 			return nil, err
 		}
 	}
-	if len(out.AMQPAddrs)+len(out.HTTPAddrs) == 0 {
-		return nil, errors.New("--amqp-addr none, --http-addr none: nothing is left to listen on")
+	if len(out.AMQPAddrs)+len(out.HTTPAddrs)+len(out.STOMPAddrs)+len(out.WebSTOMPAddrs) == 0 {
+		return nil, errors.New("--amqp-addr none, --http-addr none, --stomp-addr none, --web-stomp-addr none: nothing is left to listen on")
 	}
 
 	switch {
 	case s.DefaultUser == "":
 		return nil, errors.New("--default-user must not be empty")
+	case s.STOMPUser == "":
+		return nil, errors.New("--stomp-default-user must not be empty; none refuses clients that do not log in")
 	case s.DefaultVHost == "":
 		return nil, errors.New("--default-vhost must not be empty")
 	case s.MaxMessageSize < 1:

@@ -64,9 +64,10 @@ type Options struct {
 
 // Broker is a running leveret.
 type Broker struct {
-	AMQP  string // host:port where AMQP 0-9-1 is spoken.
-	HTTP  string // host:port of the management API.
-	Pprof string // host:port of Go's profiles.
+	AMQP            string // host:port where AMQP 0-9-1 is spoken.
+	HTTP            string // host:port of the management API.
+	Pprof           string // host:port of Go's profiles.
+	STOMP, WebSTOMP string // host:port.
 
 	log     string
 	started time.Time
@@ -78,7 +79,7 @@ type Broker struct {
 // Start starts a broker on free ports of the loopback interface and returns
 // once it accepts on all of them.
 func Start(o Options) (*Broker, error) {
-	addrs, err := FreeAddrs(3)
+	addrs, err := FreeAddrs(5)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func Start(o Options) (*Broker, error) {
 		return nil, err
 	}
 	defer log.Close()
-	b := &Broker{AMQP: addrs[0], HTTP: addrs[1], Pprof: addrs[2], log: o.Log, exited: make(chan struct{})}
+	b := &Broker{AMQP: addrs[0], HTTP: addrs[1], Pprof: addrs[2], STOMP: addrs[3], WebSTOMP: addrs[4], log: o.Log, exited: make(chan struct{})}
 	if o.DataDir == "" {
 		o.DataDir = ":memory:"
 	}
@@ -102,6 +103,7 @@ func Start(o Options) (*Broker, error) {
 		b.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: o.UID, Gid: o.UID}}
 	}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
+	b.cmd.Env = append(os.Environ(), "LEVERET_STOMP_ADDR="+b.STOMP, "LEVERET_WEB_STOMP_ADDR="+b.WebSTOMP)
 	b.started = time.Now()
 	if err := b.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start leveret: %w", err)

@@ -1,0 +1,183 @@
+package stomp
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/go-stomp/stomp/v3/frame"
+
+	"leveret/adapters/internal/netx"
+	"leveret/adapters/stomp/wire"
+	"leveret/core"
+)
+
+// handshake handles a client's first frame, which b begins with.
+func (c *conn) handshake(b, body []byte) error {
+	if c.scan.Command != wire.Connect {
+		if !c.srv.opts.ImplicitConnect || c.web != nil {
+			return closing("Illegal command", "You must log in using CONNECT first")
+		}
+		o := &c.srv.opts
+		if err := c.login([]string{o.DefaultUser}, []string{o.DefaultPassword}, o.DefaultVHost); err != nil {
+			return err
+		}
+		return c.handle(b, body, false)
+	}
+	version, ok := c.negotiate(b)
+	if !ok {
+		return closing("Version mismatch", "Supported versions are %s\n", supported)
+	}
+	c.version = version
+	// In these headers nothing is escaped, but some clients do it nevertheless.
+	sendMS, receiveMS, err := heartBeats(c.plain(b, frame.HeartBeat, "0,0"))
+	if err != nil {
+		return err
+	}
+	users, passwords, err := c.credentials(b)
+	if err != nil {
+		return err
+	}
+	if err := c.login(users, passwords, c.plain(b, frame.Host, c.srv.opts.DefaultVHost)); err != nil {
+		return err
+	}
+	c.beat.sendMS.Store(sendMS)
+	c.beat.receiveMS.Store(receiveMS)
+	f := frame.New(frame.CONNECTED, frame.Version, c.version.String(), frame.Session, c.name,
+		frame.HeartBeat, fmt.Sprintf("%d,%d", sendMS, receiveMS))
+	if !c.srv.opts.HideServer {
+		f.Header.Add(frame.Server, c.srv.opts.ServerName)
+	}
+	c.tell(f)
+	return nil
+}
+
+// plain is the value of a header of CONNECT as it was sent, or what stands in
+// for one that is absent.
+func (c *conn) plain(b []byte, name, absent string) string {
+	v, ok := c.scan.Raw(b, name)
+	if !ok {
+		return absent
+	}
+	if c.version == wire.V10 {
+		return strings.TrimLeft(string(v), " ")
+	}
+	return string(v)
+}
+
+// negotiate chooses the highest version that both sides speak. A client that
+// names none speaks 1.0.
+func (c *conn) negotiate(b []byte) (v wire.Version, ok bool) {
+	raw, given := c.scan.Raw(b, frame.AcceptVersion)
+	if !given {
+		return wire.V10, true
+	}
+	for one := range strings.SplitSeq(string(raw), ",") {
+		one = strings.TrimSpace(one)
+		for _, w := range [...]wire.Version{wire.V10, wire.V11, wire.V12} {
+			if one == w.String() && (!ok || w > v) {
+				v, ok = w, true
+			}
+		}
+	}
+	return v, ok
+}
+
+// heartBeats reads the header heart-beat: what the client can send and wants to
+// receive. It returns how often we send and how often we want to hear from it,
+// in ms, whole seconds.
+func heartBeats(s string) (sendMS, receiveMS int64, err error) {
+	can, wants, err := frame.ParseHeartBeat(strings.ReplaceAll(s, " ", ""))
+	if err != nil || can < 0 || wants < 0 {
+		return 0, 0, closing("Bad CONNECT", "'%s' is not a heart-beat", s)
+	}
+	whole := func(d time.Duration) int64 {
+		if d == 0 {
+			return 0
+		}
+		return max(d.Milliseconds()/1000, 1) * 1000
+	}
+	return whole(wants), whole(can), nil
+}
+
+// credentials are the names and passwords to try, in order.
+func (c *conn) credentials(b []byte) (users, passwords []string, err error) {
+	o := &c.srv.opts
+	user, hasUser := c.scan.Raw(b, frame.Login)
+	password, hasPassword := c.scan.Raw(b, frame.Passcode)
+	if c.web != nil && o.Web.BasicAuth {
+		if u, p, ok := c.web.BasicAuth(); ok {
+			return []string{u}, []string{p}, nil
+		}
+		hasUser, hasPassword = false, false
+	}
+	if o.NoDefaultUser && (!hasUser || !hasPassword) {
+		return nil, nil, closing("Bad CONNECT", "Access refused for user '%s'\n", user)
+	}
+	users, passwords = c.readings(user), c.readings(password)
+	if !hasUser {
+		users = []string{o.DefaultUser}
+	}
+	if !hasPassword {
+		passwords = []string{o.DefaultPassword}
+	}
+	return users, passwords, nil
+}
+
+// readings are what a header of CONNECT can mean: what is written there, and
+// that without its escapes.
+func (c *conn) readings(raw []byte) []string {
+	s := string(raw)
+	if c.version == wire.V10 {
+		s = strings.TrimLeft(s, " ")
+	}
+	list := []string{s}
+	if plain, ok := wire.Unescape([]byte(s), wire.V12); ok && plain != s {
+		list = append(list, plain)
+	}
+	return list
+}
+
+// login opens the session.
+func (c *conn) login(users, passwords []string, vhost string) error {
+	loopback := netx.IsLoopback(c.nc.RemoteAddr())
+	broker := c.srv.broker
+	ok := false
+	for _, u := range users {
+		for _, p := range passwords {
+			if user, err := broker.Authenticate(u, p, loopback); err == nil && !ok {
+				c.user, ok = user, true
+			}
+		}
+	}
+	if !ok {
+		return closing("Bad CONNECT", "Access refused for user '%s'\n", users[0])
+	}
+	s, err := broker.OpenSession(core.SessionOptions{VHost: vhost, User: c.user, Loopback: loopback})
+	if err != nil {
+		c.end(slog.LevelWarn, err.Error())
+		return closing("Bad CONNECT", "Virtual host '%s' access denied", vhost)
+	}
+	c.loggedIn()
+	c.session, c.vhost, c.name = s, vhost, randomName("session-")
+	c.publisher = s.NewPublisher(c)
+	c.state = running
+	c.scan.Limits.Body = c.srv.opts.MaxMessageSize
+	c.deadline(0, "")
+	c.addRows()
+	s.OnClose(func(reason string) { c.force(reason, forcedWithin) })
+	return nil
+}
+
+// disconnect handles a DISCONNECT: what was sent before it is where it must be
+// when its receipt comes.
+func (c *conn) disconnect(f *frame.Frame) error {
+	if _, ok := f.Header.Contains(frame.Receipt); ok && !c.waitReceipts() {
+		return errEnd
+	}
+	c.answer(f)
+	c.end(slog.LevelInfo, "the client disconnected")
+	c.finish(c.goodbyeTimeout())
+	return errEnd
+}
