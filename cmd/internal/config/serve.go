@@ -61,7 +61,7 @@ type Settings struct {
 	STOMPAddrs    []string
 	WebSTOMPAddrs []string
 	WebOrigins    []string // Nil for all.
-	PprofAddr     string // Empty serves none.
+	PprofAddr     string   // Empty serves none.
 	NodeName      string
 	LoopbackUsers []string // Not nil.
 	Definitions   []byte   // The file to import at start; nil for none.
