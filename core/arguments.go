@@ -19,6 +19,7 @@ const (
 	argDeduplicate        = "x-message-deduplication"
 	argCacheSize          = "x-cache-size"
 	argCacheTTL           = "x-cache-ttl"
+	argConsumerTimeout    = "x-consumer-timeout"
 	argSingleActive       = "x-single-active-consumer"
 )
 
@@ -93,8 +94,8 @@ func countValues(v any, left int) int {
 }
 
 // queueArguments are checked in this order, which is RabbitMQ's. The columns
-// are RabbitMQ's too, but that delivery limits and delayed retry are for classic
-// queues as well.
+// are RabbitMQ's too, but that delivery limits, delayed retry and consumer
+// timeouts are for classic queues as well.
 var queueArguments = []argumentRule{
 	{argExpires, onClassic | onQuorum, checkExpires, nil},
 	{argMessageTTL, onClassic | onQuorum, checkTime, nil},
@@ -110,7 +111,7 @@ var queueArguments = []argumentRule{
 	{"x-queue-mode", onClassic, anyValue, nil},
 	{"x-queue-version", onClassic, checkQueueVersion, nil},
 	{argSingleActive, onClassic | onQuorum, checkBool, nil},
-	{"x-consumer-timeout", onQuorum, checkNotNegative, never},
+	{argConsumerTimeout, onClassic | onQuorum, checkNotNegative, nil},
 	{"x-consumer-disconnected-timeout", onQuorum, checkNotNegative, nil},
 	{argQueueType, onAny, checkQueueType, nil},
 	{"x-quorum-initial-group-size", onQuorum, checkPositive, nil},
@@ -130,7 +131,7 @@ var queueArguments = []argumentRule{
 // consumerArguments are those of consumers.
 var consumerArguments = []argumentRule{
 	{"x-priority", onAny, checkConsumerPriority, nil},
-	{"x-consumer-timeout", onQuorum, checkNotNegative, nil},
+	{argConsumerTimeout, onQuorum, checkNotNegative, nil},
 	{"x-stream-offset", onStream, anyValue, nil},
 	{"x-stream-filter", onStream, anyValue, nil},
 	{"x-stream-match-unfiltered", onStream, anyValue, nil},

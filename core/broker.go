@@ -35,6 +35,9 @@ type Options struct {
 	// QueueMemory is how many bytes of messages one queue keeps in memory when
 	// Log can hold the rest; 0 for 16 MiB.
 	QueueMemory int64
+	// ConsumerTimeoutMS is how long a consumer may take to settle a delivery
+	// where neither its queue nor a policy says it; 0 for ever.
+	ConsumerTimeoutMS int64
 	// MaxConnections is how many sessions the broker admits; 0 for any number.
 	MaxConnections int
 	// MaxClients is how many clients (see Session.Attach) there may be,
@@ -57,21 +60,22 @@ type Options struct {
 // Broker is a whole broker. Any goroutine may use it.
 type Broker struct {
 	// Fixed by New.
-	node           string
-	definitions    Definitions
-	log            MessageLog
-	streams        StreamStore
-	keepsStreams   bool // streams is not one in memory.
-	clock          func() int64
-	logger         *slog.Logger
-	wheel          *wheel.Wheel
-	memory         *Memory
-	directory      *auth.Directory
-	registry       *Registry
-	loopbackUsers  []string
-	maxConnections int
-	queueMemory    int64
-	maxClients     int
+	node              string
+	definitions       Definitions
+	log               MessageLog
+	streams           StreamStore
+	keepsStreams      bool // streams is not one in memory.
+	clock             func() int64
+	logger            *slog.Logger
+	wheel             *wheel.Wheel
+	memory            *Memory
+	directory         *auth.Directory
+	registry          *Registry
+	loopbackUsers     []string
+	maxConnections    int
+	queueMemory       int64
+	consumerTimeoutMS int64
+	maxClients        int
 
 	vhosts     atomic.Pointer[hamt.Map[string, *VHost]]
 	sessionIDs atomic.Uint64
@@ -112,6 +116,7 @@ func New(o Options) (*Broker, error) {
 		directory: new(auth.Directory), registry: newRegistry(),
 		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections, maxClients: o.MaxClients,
 	}
+	b.consumerTimeoutMS = max(0, o.ConsumerTimeoutMS)
 	if b.queueMemory = o.QueueMemory; b.queueMemory == 0 {
 		b.queueMemory = 16 << 20
 	}

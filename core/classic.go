@@ -43,6 +43,7 @@ type classic struct {
 		consumers      map[*Consumer]struct{}
 		exclusive      *Consumer
 		single         *singleActive      // nil unless the queue serves one consumer at a time.
+		timeouts       *timeouts          // nil until a consumer with a timeout was handed something.
 		given          []*Consumer        // Consumers with pending deliveries in this pass.
 		settled        []Seq              // Stored entries that ended in this pass, for the log.
 		held           map[QueueID][]Slot // What clients without a consumer hold, see holder.go.
@@ -221,6 +222,7 @@ func (q *classic) addConsumer(c *Consumer) error {
 	}
 	c.in.group = q.mu.groups[i]
 	c.in.group.size++
+	q.watchLocked(c)
 	if s := q.mu.single; s != nil {
 		s.joinLocked(c)
 	}
@@ -283,10 +285,19 @@ func (q *classic) removeConsumer(c *Consumer, t *Touched) (last bool) {
 	if q.mu.single != nil {
 		q.deliverLocked(t)
 	}
-	if e := q.mu.rules.expiresMS; e >= 0 && len(q.mu.consumers) == 0 {
+	return q.withoutConsumersLocked()
+}
+
+// withoutConsumersLocked starts the clock of x-expires if the queue has no
+// consumer any more, and reports whether that is so.
+func (q *classic) withoutConsumersLocked() bool {
+	if len(q.mu.consumers) != 0 {
+		return false
+	}
+	if e := q.mu.rules.expiresMS; e >= 0 {
 		q.broker.wheel.Schedule(&q.idleTimer, q.broker.now()+e)
 	}
-	return len(q.mu.consumers) == 0
+	return true
 }
 
 // forgetLocked takes c off the queue; false if it was off already.
@@ -346,6 +357,9 @@ func (q *classic) closeIf(cond func(QueueInfo) error) (int, error) {
 	q.broker.wheel.Stop(&q.idleTimer)
 	q.broker.wheel.Stop(&q.expiryTimer)
 	q.broker.wheel.Stop(&q.fetchTimer)
+	if q.mu.timeouts != nil {
+		q.broker.wheel.Stop(&q.mu.timeouts.timer)
+	}
 	q.discardAllLocked()
 	return ready, nil
 }
@@ -425,7 +439,7 @@ func (q *classic) Info() QueueInfo {
 		active := c.in.started && (q.mu.single == nil || q.mu.single.active == c)
 		i.ConsumerList = append(i.ConsumerList, ConsumerInfo{
 			Tag: c.opts.Tag, Session: c.session, Scope: c.opts.Scope, NoAck: c.opts.NoAck, Exclusive: c.opts.Exclusive,
-			Priority: c.opts.Priority, Prefetch: c.in.prefetch, Unacked: c.in.unacked, Active: active, Arguments: c.opts.Arguments,
+			Priority: c.opts.Priority, Prefetch: c.in.prefetch, Unacked: c.in.unacked, Active: active, Arguments: c.opts.Arguments, TimeoutMS: q.timeoutOf(c),
 		})
 	}
 	return i

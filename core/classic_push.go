@@ -164,6 +164,9 @@ func (q *classic) nextLocked() *Consumer {
 func (q *classic) handLocked(c *Consumer, m *Message, seq Seq, redelivered bool) {
 	c.in.pending = append(c.in.pending, Delivery{Message: m, Seq: seq, Redelivered: redelivered})
 	c.in.unacked++
+	if c.in.watch != nil {
+		q.watchedLocked(c, seq)
+	}
 	if c.in.prefetch > 0 && c.in.unacked >= c.in.prefetch {
 		c.in.group.unlink(c)
 	}

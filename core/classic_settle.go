@@ -10,10 +10,17 @@ func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 	}
 	n := 0
 	var now int64
+	var watched *watch
+	if h.consumer != nil {
+		watched = h.consumer.in.watch
+	}
 	for _, s := range seqs {
 		c, i := q.mu.entries.find(s), s.slot()
-		if c == nil || c.state[i]&stateMask != stateOut {
+		if watched != nil && watched.lost(s) || c == nil || c.state[i]&stateMask != stateOut {
 			continue
+		}
+		if watched != nil && op != Ack {
+			watched.givesBack(s)
 		}
 		n++
 		m := c.msg[i]
@@ -39,6 +46,9 @@ func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 	}
 	if c := h.consumer; c != nil && n != 0 {
 		c.in.unacked -= n
+		if watched != nil {
+			q.clearWatchLocked(c)
+		}
 		if q.mu.single != nil {
 			q.electLocked()
 		}

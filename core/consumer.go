@@ -24,6 +24,11 @@ type ConsumeOptions struct {
 	// Cancelled is called, without any lock held, when the broker ends the
 	// consumer: its queue is gone or its permission revoked.
 	Cancelled func(c *Consumer, reason string)
+	// TimedOut is called, in the same way, instead of Cancelled when the consumer
+	// has been ended because it held deliveries for longer than timeoutMS. Those
+	// were requeued; what it says about them any more is ignored. nil has
+	// Cancelled called.
+	TimedOut func(c *Consumer, timeoutMS int64)
 	// Data is the adapter's own.
 	Data any
 
@@ -72,6 +77,7 @@ type Consumer struct {
 		gone     bool
 		resume   []Slot // Its client's, to be handed to it before anything else.
 		kept     []Slot // Set by Detach.
+		watch    *watch // nil while it may take as long as it likes to settle.
 	}
 }
 
@@ -157,7 +163,12 @@ func (c *Consumer) Start(t *Touched) { c.queue.startConsumer(c, t) }
 // What it holds stays out until it is settled. A queue that was waiting for
 // its last consumer to go is deleted. Cancelling twice is harmless.
 func (c *Consumer) Cancel(t *Touched) {
-	last := c.queue.removeConsumer(c, t)
+	c.removed(c.queue.removeConsumer(c, t), t)
+}
+
+// removed does what is to be done once c is off its queue. last says that the
+// queue has no other consumer.
+func (c *Consumer) removed(last bool, t *Touched) {
 	c.session.removeConsumer(c)
 	o := c.queue.Options()
 	switch {

@@ -161,7 +161,8 @@ type ConsumerInfo struct {
 	Priority  int
 	Prefetch  int // 0 for no limit.
 	Unacked   int
-	Active    bool // It may be given messages: false before it starts, and while it stands by for another.
+	TimeoutMS int64 // How long it may take to settle a delivery; 0 for ever.
+	Active    bool  // It may be given messages: false before it starts, and while it stands by for another.
 	Arguments Table
 }
 

@@ -150,6 +150,9 @@ func (q *classic) applyRules(r queueRules) {
 	if r.ttlMS != old.ttlMS && q.mu.entries.ready+q.mu.entries.out > 0 {
 		q.mu.mixedTTL = true
 	}
+	if r.consumerTimeoutMS != old.consumerTimeoutMS {
+		q.watchAllLocked()
+	}
 	if r.expiresMS != old.expiresMS {
 		if r.expiresMS < 0 {
 			q.broker.wheel.Stop(&q.idleTimer)

@@ -144,7 +144,7 @@ func TestDeclareQueueRefusals(t *testing.T) {
 		{s, "n", plain, args{"x-queue-type", int8(1)}, Invalid, "invalid arg 'x-queue-type' for queue 'n' in vhost '/': {unacceptable_type,byte}"},
 		{s, "n", plain, args{"x-queue-version", int8(3)}, Invalid, `invalid arg 'x-queue-version' for queue 'n' in vhost '/': "unsupported queue version '3'"`},
 		{s, "n", plain, args{"x-queue-leader-locator", "moon"}, Invalid, "invalid arg 'x-queue-leader-locator' for queue 'n' in vhost '/': invalid_queue_locator_arg"},
-		{s, "n", plain, args{"x-consumer-timeout", int8(3)}, Invalid, "invalid arg 'x-consumer-timeout' for queue 'n' in vhost '/' of queue type rabbit_classic_queue"},
+		{s, "n", plain, args{"x-consumer-timeout", int8(-3)}, Invalid, "invalid arg 'x-consumer-timeout' for queue 'n' in vhost '/': {value_negative,-3}"},
 		{s, "n", plain, args{"x-max-age", "1D"}, Invalid, "invalid arg 'x-max-age' for queue 'n' in vhost '/' of queue type rabbit_classic_queue"},
 		{s, "n", plain, args{"x-max-length", int32(5)}, Invalid, "invalid arg 'x-max-length' for queue 'n' in vhost '/': this release does not serve it yet"},
 		{s, "n", plain, args{"x-dead-letter-exchange", "dlx"}, Invalid, "invalid arg 'x-dead-letter-exchange' for queue 'n' in vhost '/': this release does not serve it yet"},

@@ -64,7 +64,7 @@ func (c *conn) basicConsume(ch *channel, m *wire.BasicConsume) error {
 	k := &consumer{ch: ch, tag: tag, noAck: m.NoAck}
 	o := core.ConsumeOptions{
 		Queue: name, Tag: tag, Scope: ch.scope(), NoAck: m.NoAck, Exclusive: m.Exclusive, Priority: priority,
-		Arguments: arguments, Outlet: k, Cancelled: k.cancelled, Data: k,
+		Arguments: arguments, Outlet: k, Cancelled: k.cancelled, TimedOut: k.timedOut, Data: k,
 	}
 	if !m.NoAck {
 		o.Prefetch = ch.prefetch
@@ -134,6 +134,23 @@ func (k *consumer) cancelled(_ *core.Consumer, reason string) {
 		c.control.ended = append(c.control.ended, k)
 	}
 	c.control.mu.Unlock()
+}
+
+// timedOut is called by core, on any goroutine, when the consumer was ended for
+// being too late with an ack. A client that cannot be told so loses its channel.
+func (k *consumer) timedOut(_ *core.Consumer, timeoutMS int64) {
+	c, ch := k.ch.conn, k.ch
+	if c.client.cancelNotify {
+		k.cancelled(nil, "")
+		return
+	}
+	c.post(func() {
+		if ch.row == nil {
+			return // It is closed, or being closed.
+		}
+		c.channelException(ch, raise(wire.ReplyPreconditionFailed, 0, "delivery acknowledgement on channel %d timed out. "+
+			"Timeout value used: %d ms. This timeout value can be configured, see consumers doc guide to learn more", ch.id, timeoutMS))
+	})
 }
 
 // forgetEnded takes consumers that the broker has ended off their channels.

@@ -256,10 +256,14 @@ func (c *call) consumerObject(q *core.QueueOptions, i *core.ConsumerInfo) object
 			status = "single_active"
 		}
 	}
+	var timeout any
+	if i.TimeoutMS > 0 {
+		timeout = i.TimeoutMS
+	}
 	return object{
 		"queue": object{"name": q.Name, "vhost": q.VHost}, "consumer_tag": i.Tag, "channel_details": c.channelDetails(i.Session, i.Scope),
 		"ack_required": !i.NoAck, "exclusive": i.Exclusive, "prefetch_count": i.Prefetch, "active": i.Active, "activity_status": status,
-		"arguments": tableJSON(i.Arguments), "consumer_timeout": nil,
+		"arguments": tableJSON(i.Arguments), "consumer_timeout": timeout,
 	}
 }
 

@@ -146,16 +146,17 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 // newBroker makes the broker and imports --load-definitions.
 func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog.Logger) (*core.Broker, error) {
 	o := core.Options{
-		Definitions:     stored.definitions,
-		Log:             stored.log,
-		QueueMemory:     int64(s.QueueMemory),
-		NodeName:        set.NodeName,
-		MemoryLimit:     set.MemoryBytes,
-		Logger:          log,
-		LoopbackUsers:   set.LoopbackUsers,
-		DefaultUser:     s.DefaultUser,
-		DefaultPassword: s.DefaultPass,
-		DefaultVHost:    s.DefaultVHost,
+		Definitions:       stored.definitions,
+		Log:               stored.log,
+		QueueMemory:       int64(s.QueueMemory),
+		ConsumerTimeoutMS: s.ConsumerTimeout.Milliseconds(),
+		NodeName:          set.NodeName,
+		MemoryLimit:       set.MemoryBytes,
+		Logger:            log,
+		LoopbackUsers:     set.LoopbackUsers,
+		DefaultUser:       s.DefaultUser,
+		DefaultPassword:   s.DefaultPass,
+		DefaultVHost:      s.DefaultVHost,
 		// As RabbitMQ: who brings definitions brings users with them.
 		SkipDefaults: set.Definitions != nil,
 	}

@@ -454,6 +454,7 @@ func (e *Env) consume(a *arguments) error {
 		Queue: queue, Tag: tag, NoAck: o.noAck, Exclusive: a.flag("exclusive"),
 		Priority: a.number("priority", 0), Prefetch: a.number("prefetch", 0), Outlet: o, Arguments: a.table("x-", "x-"),
 		Cancelled: func(_ *core.Consumer, reason string) { e.say("%s cancelled: %s", tag, reason) },
+		TimedOut:  func(_ *core.Consumer, ms int64) { e.say("%s timed out after %dms", tag, ms) },
 	}
 	if n := a.number("shared", 0); n > 0 {
 		var t core.Touched

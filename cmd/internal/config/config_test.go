@@ -111,6 +111,7 @@ func TestRefusalsNameTheFlag(t *testing.T) {
 		{"--frame-max", "100"},
 		{"--heartbeat", "1500ms"},
 		{"--handshake-timeout", "0s"},
+		{"--consumer-timeout", "-1s"},
 		{"--max-message-size", "0"},
 		{"--load-definitions", filepath.Join(t.TempDir(), "missing.json")},
 		{"--default-user="},

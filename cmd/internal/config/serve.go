@@ -37,6 +37,7 @@ type Serve struct {
 	Heartbeat        time.Duration `name:"heartbeat" group:"limits" env:"LEVERET_HEARTBEAT" default:"60s" placeholder:"TIME" help:"The heartbeat offered to AMQP clients; 0 offers none. [60s]"`
 	ChannelMax       uint16        `name:"channel-max" group:"limits" env:"LEVERET_CHANNEL_MAX" default:"2047" placeholder:"N" help:"Channels an AMQP connection may open; 0 for as many as the protocol can number. [2047]"`
 	FrameMax         Size          `name:"frame-max" group:"limits" env:"LEVERET_FRAME_MAX" default:"131072" placeholder:"SIZE" help:"The largest AMQP frame, at least 4096. [131072]"`
+	ConsumerTimeout  time.Duration `name:"consumer-timeout" group:"limits" env:"LEVERET_CONSUMER_TIMEOUT" default:"0s" placeholder:"TIME" help:"How long a consumer may take to acknowledge a delivery before it is ended and loses it; queues and policies may say otherwise. 0 is for ever. [0s]"`
 	HandshakeTimeout time.Duration `name:"handshake-timeout" group:"limits" env:"LEVERET_HANDSHAKE_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long a client may take to log in. [10s]"`
 
 	DataDir     string        `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:"./leveret-data" placeholder:"DIR" help:"Where the broker keeps what must survive a restart; made if need be. :memory: keeps nothing. [./leveret-data]"`
@@ -118,6 +119,8 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, fmt.Errorf("--sync-every %v is not a time to wait", s.SyncEvery)
 	case s.QueueMemory < 64<<10:
 		return nil, fmt.Errorf("--queue-memory %d is less than 64KiB", s.QueueMemory)
+	case s.ConsumerTimeout < 0:
+		return nil, fmt.Errorf("--consumer-timeout %v is not a time to wait", s.ConsumerTimeout)
 	case s.HandshakeTimeout <= 0:
 		return nil, fmt.Errorf("--handshake-timeout %v is not a time to wait", s.HandshakeTimeout)
 	}
