@@ -40,6 +40,8 @@ func (b *Broker) applyOne(c *Change) {
 			v.applyLimit(c)
 		case DefClient, DefSubscription, DefWill:
 			v.applyClient(c)
+		case DefRetained:
+			v.applyRetained(c)
 		}
 	}
 }

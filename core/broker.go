@@ -186,18 +186,33 @@ func (b *Broker) recover(keepUnknown bool) error {
 			queues[q.Options().ID] = q
 		}
 	}
-	known := func(id QueueID) bool { return keepUnknown || queues[id] != nil }
+	retentions := make(map[QueueID]*retention)
+	for _, v := range b.vhosts.Load().All() {
+		for _, r := range v.retentions.Range {
+			retentions[r.(*retention).id] = r.(*retention)
+		}
+	}
+	known := func(id QueueID) bool { return keepUnknown || queues[id] != nil || retentions[id] != nil }
 	if err := b.streams.Forget(known); err != nil {
 		return err
 	}
-	return b.log.Recover(known, func(r RecoveredLevel) error {
+	err := b.log.Recover(known, func(r RecoveredLevel) error {
 		if q := queues[r.Queue]; q != nil {
 			q.recover(r)
+		} else if o := retentions[r.Queue]; o != nil {
+			o.recover(r)
 		} else {
 			b.logger.Error("messages kept of a queue whose definition is lost", "queue_id", r.Queue, "messages", len(r.Entries))
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, r := range retentions {
+		r.load()
+	}
+	return nil
 }
 
 func orDefault(s, byDefault string) string {

@@ -122,8 +122,9 @@ type Publication struct {
 }
 
 // Tracked reports whether core completes p, which has its Route. If not, who
-// publishes it answers for itself.
-func (p *Publication) Tracked() bool { return len(p.Route.queues) != 0 }
+// publishes it answers for itself: there is nowhere to go, and nothing to be
+// remembered.
+func (p *Publication) Tracked() bool { return len(p.Route.queues) != 0 || p.Retain || p.Once != 0 }
 
 // Reset makes p ready to be filled anew. It keeps nothing.
 func (p *Publication) Reset() {

@@ -46,7 +46,8 @@ type Publisher struct {
 
 	paging ChangeSet // The same for transient messages that leave memory.
 
-	client *Client // Who remembers what is published once; or nil.
+	late   []lateSettle // Retained messages that the batch under way has replaced.
+	client *Client      // Who remembers what is published once; or nil.
 }
 
 // NewPublisher makes a publisher whose completions go to c.
@@ -183,10 +184,11 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	}
 	p.nowMS = p.broker.now()
 	first := ms[0].Route
-	same, once := true, false
+	same, once, retain := true, false, false
 	for i := range ms {
 		ms[i].ArrivedMS = p.nowMS
 		once = once || ms[i].Once != 0
+		retain = retain || ms[i].Retain
 		same = same && ms[i].Route == first
 	}
 	if p.remembers {
@@ -194,6 +196,9 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	}
 	if once {
 		p.receive(ms)
+	}
+	if retain {
+		p.prepareRetain(ms)
 	}
 	if same {
 		p.whole[0] = run{0, int32(len(ms))}
@@ -205,6 +210,9 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 		first.x.publishedOut.Add(uint64(len(ms) * len(first.queues)))
 	} else {
 		p.scatter(ms, t)
+	}
+	if retain {
+		p.retain(ms)
 	}
 	p.complete(ms)
 	p.endBatch()
@@ -273,7 +281,7 @@ func (p *Publisher) complete(ms []Publication) {
 		m := &ms[i]
 		m.rested = nil
 		switch {
-		case m.Number == 0 || len(m.Route.queues) == 0:
+		case m.Number == 0 || !m.Tracked():
 		case m.logged && m.Refused == OK:
 			if n := len(stored); n != 0 && stored[n-1].last+1 == m.Number {
 				stored[n-1].last = m.Number
@@ -295,9 +303,12 @@ func (p *Publisher) complete(ms []Publication) {
 	if set == nil {
 		return
 	}
-	c, streams := p.completer, p.streams
-	p.streams = nil
+	c, streams, late := p.completer, p.streams, p.late
+	p.streams, p.late = nil, nil
 	set.Close(func(err error) {
+		if err == nil {
+			settleLate(late)
+		}
 		for _, q := range streams {
 			q.wakeCopier()
 		}

@@ -324,6 +324,7 @@ func (b *Broker) deleteVHost(v *VHost) ([]Queue, error) {
 		changes = append(changes, Change{Kind: DefQueue, Key: []string{v.name, o.Name}, Was: AnyRevision, Transient: !o.Durable})
 	}
 	for x := range v.Exchanges() {
+		changes = v.retentionChanges(changes, x)
 		if reservedName("exchange", x.name) == nil && x.name != "" {
 			changes = append(changes, Change{Kind: DefExchange, Key: []string{v.name, x.name}, Was: AnyRevision, Transient: !x.durable})
 		}

@@ -32,6 +32,7 @@ type VHost struct {
 	exchanges  atomic.Pointer[hamt.Map[string, *Exchange]]
 	queues     [queueShards]queueShard // Also hidden queues.
 	clients    clientRegistry
+	retentions sync.Map // *retention by the exchange's name.
 
 	deleted        atomic.Bool
 	queueCount     atomic.Int64 // Declared queues.
@@ -454,6 +455,7 @@ func (v *VHost) deleteExchangeLocked(x *Exchange) (sources []*Exchange, err erro
 		}
 	}
 	v.tables.Unlock()
+	changes = v.retentionChanges(changes, x)
 	changes = append(changes, Change{
 		Kind: DefExchange, Key: []string{v.name, x.name}, Was: AnyRevision, Transient: !x.durable,
 	})

@@ -2,6 +2,7 @@ package coretest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,4 +161,33 @@ func (e *Env) forget(a *arguments) error {
 		e.current.client.Forget([]uint16{uint16(id)}, func(error) {})
 	}
 	return err
+}
+
+// retained shows what is retained for a pattern.
+func (e *Env) retained(a *arguments) error {
+	cursor := e.current.session.Retained(a.value("x", "amq.topic"), a.next(), nil)
+	defer cursor.Close()
+	var rows []string
+	for more := true; more; {
+		more = cursor.Next(2, func(m *core.Message) {
+			rows = append(rows, fmt.Sprintf("%s %s", m.RoutingKey, m.Body))
+		})
+	}
+	slices.Sort(rows)
+	for _, r := range rows {
+		e.say("%s", r)
+	}
+	return nil
+}
+
+// feed puts what is retained for a pattern into the client's queue.
+func (e *Env) feed(a *arguments) error {
+	cursor := e.current.session.Retained("amq.topic", a.next(), nil)
+	defer cursor.Close()
+	var t core.Touched
+	for e.current.client.Feed(cursor, e.current.publisher, 1, &t) {
+		t.Flush()
+	}
+	t.Flush()
+	return nil
 }

@@ -58,6 +58,7 @@
 //	unsubscribe FILTER
 //	hold TAG BODY...  release TAG BODY...
 //	                                    note deliveries with the client; publish ... once=N likewise
+//	retained PATTERN [x=EXCHANGE]       what publish ... retain left; feed PATTERN puts it into the client's queue
 //	received  forget N                  what it published once
 //	clients                             what there is of them
 //	restart                             stop the broker and start it anew, with one session, main

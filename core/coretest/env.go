@@ -251,6 +251,8 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"release":     func(e *Env, a *arguments) error { return e.hold(a, true) },
 	"received":    (*Env).received,
 	"forget":      (*Env).forget,
+	"retained":    (*Env).retained,
+	"feed":        (*Env).feed,
 }
 
 func (e *Env) openSession(a *arguments) error {
@@ -370,7 +372,7 @@ func (e *Env) publish(a *arguments) error {
 	persistent := a.flag("persistent")
 	ttl, priority := a.number("expiration", -1), a.number("priority", -1)
 	cc := a.value("cc", "")
-	once := a.number("once", 0)
+	once, retain := a.number("once", 0), a.flag("retain")
 	headers := a.table("h:")
 	if exchange == "\x00" {
 		exchange, key = "", a.next()
@@ -384,6 +386,9 @@ func (e *Env) publish(a *arguments) error {
 		m := &batch[i]
 		m.Reset()
 		m.RoutingKey, m.Body, m.Persistent, m.TTLMS = key, []byte(body), persistent, int64(ttl)
+		if m.Retain = retain; len(body) == 2 && body == `""` {
+			m.Body = nil
+		}
 		if once > 0 {
 			m.Once = uint16(once + i)
 		}
@@ -407,6 +412,8 @@ func (e *Env) publish(a *arguments) error {
 		}
 		if r.Unroutable() {
 			e.say("unroutable %s", body)
+		}
+		if !m.Tracked() {
 			continue
 		}
 		c.number++
