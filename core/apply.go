@@ -174,16 +174,13 @@ func (v *VHost) applyBinding(c *Change) {
 			source.countNext(dest.exchange, 1)
 			v.reachChangedLocked(source)
 		}
-		if source.sourceOf == nil {
-			source.sourceOf = make(map[*binding]struct{})
-		}
-		source.sourceOf[b] = struct{}{}
+		source.sourceOf.add(b)
 		source.everBound = true
 		source.table.add(b, dest.bindings.add(b))
 
 	case c.Value == nil && b != nil:
 		source.table.remove(b, dest.bindings.remove(b))
-		source.sourceOf = deleteFrom(source.sourceOf, b, &source.sourceMost)
+		source.sourceOf.remove(b)
 		if dest.exchange != nil {
 			v.leadsToLocked(source, dest.name, -1)
 			source.countNext(dest.exchange, -1)

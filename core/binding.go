@@ -48,6 +48,8 @@ type binding struct {
 	args   Table
 	argsID string   // Equal for equal arguments.
 	next   *binding // In a bindingSet's map: the same route with other arguments.
+
+	before, after *binding // In the source's sourceList.
 }
 
 func (b *binding) public() Binding {
@@ -90,7 +92,7 @@ func (b *Binding) PropertiesKey() string {
 }
 
 // bindingSet holds the bindings that end at one destination. Most queues have
-// a few, which are listed; from bindingListMax on they are found by their route.
+// a few, which are listed; more than bindingListMax are found by their route.
 type bindingSet struct {
 	list    []*binding
 	byRoute map[bindingRoute]*binding
@@ -99,7 +101,8 @@ type bindingSet struct {
 
 type bindingRoute struct{ source, key string }
 
-const bindingListMax = 8
+// bindingListMax: a map of a few takes ten times the room of a list.
+const bindingListMax = 32
 
 // find returns the binding that is identified by its arguments, and whether
 // there is any with this source and key.
@@ -130,7 +133,7 @@ func (s *bindingSet) add(b *binding) (first bool) {
 		return !sameRoute
 	}
 	if s.byRoute == nil {
-		s.byRoute = make(map[bindingRoute]*binding, 4*bindingListMax)
+		s.byRoute = make(map[bindingRoute]*binding, 2*bindingListMax)
 		for _, old := range s.list {
 			s.put(old)
 		}
@@ -185,6 +188,46 @@ func (s *bindingSet) all() iter.Seq[*binding] {
 				if !yield(b) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// sourceList is the bindings of one source, in no particular order: linked,
+// since it is only walked through, and may be very long.
+type sourceList struct {
+	first *binding
+	n     int
+}
+
+func (l *sourceList) add(b *binding) {
+	b.before, b.after = nil, l.first
+	if l.first != nil {
+		l.first.before = b
+	}
+	l.first = b
+	l.n++
+}
+
+func (l *sourceList) remove(b *binding) {
+	if b.before != nil {
+		b.before.after = b.after
+	} else {
+		l.first = b.after
+	}
+	if b.after != nil {
+		b.after.before = b.before
+	}
+	b.before, b.after = nil, nil
+	l.n--
+}
+
+// all yields each binding. The list must not change meanwhile.
+func (l *sourceList) all() iter.Seq[*binding] {
+	return func(yield func(*binding) bool) {
+		for b := l.first; b != nil; b = b.after {
+			if !yield(b) {
+				return
 			}
 		}
 	}

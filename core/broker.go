@@ -91,6 +91,8 @@ type Broker struct {
 	tasks    sync.WaitGroup // What spawn started.
 	applying sync.Mutex     // Held by apply.
 	loaded   bool           // What was stored has been applied; guarded by applying.
+	// loading is what routing tables are filled under by New, nil afterwards.
+	loading *hamt.Edit
 	// changing is held by changes to users, permissions and virtual hosts
 	// while they look and commit. It comes before every other lock.
 	changing sync.Mutex
@@ -148,11 +150,13 @@ func New(o Options) (*Broker, error) {
 	b.memory = newMemory(o.MemoryLimit)
 	b.wheel = wheel.New(b.now())
 
+	b.loading = new(hamt.Edit)
 	if err := b.definitions.Watch(b.apply); err != nil {
 		return nil, fmt.Errorf("read definitions: %w", err)
 	}
 	b.applying.Lock()
 	b.loaded = true
+	b.endLoading()
 	b.applying.Unlock()
 	for _, v := range b.vhosts.Load().All() {
 		v.sweep()
@@ -176,6 +180,18 @@ func New(o Options) (*Broker, error) {
 		}
 	}
 	return b, nil
+}
+
+// endLoading makes the routing tables what they are for readers: immutable.
+func (b *Broker) endLoading() {
+	b.loading = nil
+	for _, v := range b.vhosts.Load().All() {
+		for x := range v.Exchanges() {
+			if t, ok := x.table.(bulkTable); ok {
+				t.edit(nil)
+			}
+		}
+	}
 }
 
 // recover gives the queues what the log holds of them.

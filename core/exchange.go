@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"leveret/core/hamt"
 )
 
 // exchangeType is what one type of exchange does its own way. Each lives in a
@@ -41,6 +43,14 @@ type routingTable interface {
 	// is nil if the type does not read it. distinct says that none was
 	// appended twice.
 	match(dst []*destination, keys []string, m *Message) (_ []*destination, distinct bool)
+}
+
+// bulkTable is a routingTable that can be loaded without copying for each
+// binding.
+type bulkTable interface {
+	// edit says that bindings are added under e from now on, while nobody
+	// routes; with nil, that this is over.
+	edit(e *hamt.Edit)
 }
 
 // exchangeTypes are the types that can be declared.
@@ -101,10 +111,9 @@ type Exchange struct {
 	publishedOut atomic.Uint64 // Messages it handed to queues, counting each queue.
 
 	// Guarded by the vhost's tables lock.
-	sourceOf   map[*binding]struct{}
-	sourceMost int               // Of sourceOf; see deleteFrom.
-	next       map[*Exchange]int // Exchanges bound to it, and by how many bindings.
-	everBound  bool              // It has been the source of a binding.
+	sourceOf  sourceList
+	next      map[*Exchange]int // Exchanges bound to it, and by how many bindings.
+	everBound bool              // It has been the source of a binding.
 }
 
 var destinationIDs atomic.Uint64
@@ -121,6 +130,9 @@ func newExchange(v *VHost, d ExchangeDef) *Exchange {
 	}
 	if x.name != "" {
 		x.table = x.kind.newTable(d.Arguments)
+	}
+	if t, ok := x.table.(bulkTable); ok {
+		t.edit(v.broker.loading)
 	}
 	if h, ok := x.table.(*recentHistory); ok {
 		h.x, x.history = x, h

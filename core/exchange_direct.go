@@ -12,8 +12,11 @@ type directType struct{ plainType }
 func (directType) newTable(Table) routingTable { return new(directTable) }
 
 type directTable struct {
-	byKey atomic.Pointer[hamt.Map[string, destinations]]
+	byKey   atomic.Pointer[hamt.Map[string, destinations]]
+	loading *hamt.Edit // Of add and remove.
 }
+
+func (t *directTable) edit(e *hamt.Edit) { t.loading = e }
 
 func (t *directTable) load() hamt.Map[string, destinations] {
 	if m := t.byKey.Load(); m != nil {
@@ -28,7 +31,7 @@ func (t *directTable) add(b *binding, first bool) {
 	}
 	m := t.load()
 	set, _ := m.Get(b.key)
-	m = m.With(b.key, set.with(b.dest))
+	m = m.WithIn(t.loading, b.key, set.withIn(t.loading, b.dest))
 	t.byKey.Store(&m)
 }
 
@@ -39,9 +42,9 @@ func (t *directTable) remove(b *binding, last bool) {
 	m := t.load()
 	set, _ := m.Get(b.key)
 	if set = set.without(b.dest); set.len() == 0 {
-		m = m.Without(b.key)
+		m = m.WithoutIn(t.loading, b.key)
 	} else {
-		m = m.With(b.key, set)
+		m = m.WithIn(t.loading, b.key, set)
 	}
 	t.byKey.Store(&m)
 }

@@ -1,6 +1,10 @@
 package core
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"leveret/core/hamt"
+)
 
 // fanoutType routes to every destination, whatever the routing key.
 type fanoutType struct{ plainType }
@@ -14,7 +18,10 @@ func newFanoutTable() *fanoutTable {
 type fanoutTable struct {
 	all      atomic.Pointer[destinations]
 	bindings map[*destination]int // How many lead to each; used by add and remove.
+	loading  *hamt.Edit           // Likewise.
 }
+
+func (t *fanoutTable) edit(e *hamt.Edit) { t.loading = e }
 
 func (t *fanoutTable) load() destinations {
 	if s := t.all.Load(); s != nil {
@@ -25,7 +32,7 @@ func (t *fanoutTable) load() destinations {
 
 func (t *fanoutTable) add(b *binding, _ bool) {
 	if t.bindings[b.dest]++; t.bindings[b.dest] == 1 {
-		s := t.load().with(b.dest)
+		s := t.load().withIn(t.loading, b.dest)
 		t.all.Store(&s)
 	}
 }

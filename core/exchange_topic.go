@@ -3,6 +3,7 @@ package core
 import (
 	"sync/atomic"
 
+	"leveret/core/hamt"
 	"leveret/core/topic"
 )
 
@@ -13,17 +14,20 @@ func (topicType) newTable(Table) routingTable { return new(topicTable) }
 
 type topicTable struct {
 	patterns atomic.Pointer[topic.Trie[*destination]]
+	loading  *hamt.Edit // Of add and remove.
 }
+
+func (t *topicTable) edit(e *hamt.Edit) { t.loading = e }
 
 func (t *topicTable) add(b *binding, first bool) {
 	if first {
-		t.patterns.Store(t.patterns.Load().With(b.key, b.dest.id, b.dest))
+		t.patterns.Store(t.patterns.Load().WithIn(t.loading, b.key, b.dest.id, b.dest))
 	}
 }
 
 func (t *topicTable) remove(b *binding, last bool) {
 	if last {
-		t.patterns.Store(t.patterns.Load().Without(b.key, b.dest.id))
+		t.patterns.Store(t.patterns.Load().WithoutIn(t.loading, b.key, b.dest.id))
 	}
 }
 

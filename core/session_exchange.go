@@ -127,7 +127,7 @@ func (v *VHost) deleteExchange(name string, ifUnused bool) (sources []*Exchange,
 		return nil, nil
 	}
 	v.tables.Lock()
-	used := len(x.sourceOf) > 0
+	used := x.sourceOf.n > 0
 	v.tables.Unlock()
 	if ifUnused && used {
 		return nil, errorf(InUse, "%s in use", v.exchangeText(name))

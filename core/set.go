@@ -29,17 +29,20 @@ const (
 func (s *set[T]) len() int { return len(s.list) + s.many.Len() }
 
 // with returns s with x, which it lacks.
-func (s set[T]) with(x T) set[T] {
+func (s set[T]) with(x T) set[T] { return s.withIn(nil, x) }
+
+// withIn is with under e: if e is not nil, only the result may be used on.
+func (s set[T]) withIn(e *hamt.Edit, x T) set[T] {
 	if s.many.Len() > 0 {
-		return set[T]{many: s.many.With(x.identity(), x)}
+		return set[T]{many: s.many.WithIn(e, x.identity(), x)}
 	}
 	if len(s.list) < setListMax {
 		return set[T]{list: append(slices.Clip(s.list), x)}
 	}
 	for _, old := range s.list {
-		s.many = s.many.With(old.identity(), old)
+		s.many = s.many.WithIn(e, old.identity(), old)
 	}
-	return set[T]{many: s.many.With(x.identity(), x)}
+	return set[T]{many: s.many.WithIn(e, x.identity(), x)}
 }
 
 // without returns s without x.

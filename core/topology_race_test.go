@@ -65,7 +65,7 @@ func checkTopology(t testing.TB, v *VHost) {
 			lead(x, *alternate)
 		}
 		next := map[*Exchange]int{}
-		for b := range x.sourceOf {
+		for b := range x.sourceOf.all() {
 			fromSources[b] = true
 			if !ends[b.dest] || b.source != x {
 				t.Errorf("binding %v leads nowhere", b.public())
@@ -84,7 +84,7 @@ func checkTopology(t testing.TB, v *VHost) {
 		if x.table != nil && x.typ == "fanout" {
 			found, _ := x.table.match(nil, nil, nil)
 			want := map[*destination]bool{}
-			for b := range x.sourceOf {
+			for b := range x.sourceOf.all() {
 				want[b.dest] = true
 			}
 			if len(found) != len(want) {

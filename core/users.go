@@ -316,7 +316,7 @@ func (b *Broker) deleteVHost(v *VHost) ([]Queue, error) {
 	changes = v.clientChanges(changes)
 	v.tables.Lock()
 	for x := range v.Exchanges() {
-		changes = v.bindingChanges(changes, maps.Keys(x.sourceOf))
+		changes = v.bindingChanges(changes, x.sourceOf.all())
 	}
 	v.tables.Unlock()
 	for _, q := range queues {

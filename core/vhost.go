@@ -439,7 +439,7 @@ func (v *VHost) autoDelete(xs []*Exchange) {
 func (v *VHost) outlived(x *Exchange) bool {
 	v.tables.Lock()
 	defer v.tables.Unlock()
-	return x.autoDelete && x.everBound && len(x.sourceOf) == 0 && !x.deleted.Load()
+	return x.autoDelete && x.everBound && x.sourceOf.n == 0 && !x.deleted.Load()
 }
 
 // deleteExchangeLocked deletes x and its bindings in both directions. It
@@ -449,7 +449,7 @@ func (v *VHost) deleteExchangeLocked(x *Exchange) (sources []*Exchange, err erro
 	v.tables.Lock()
 	sources = lostSources(x.self.bindings.all())
 	changes := v.bindingChanges(nil, x.self.bindings.all())
-	for b := range x.sourceOf {
+	for b := range x.sourceOf.all() {
 		if b.dest != x.self { // Bound to itself it is among the former.
 			changes = v.bindingChanges(changes, func(yield func(*binding) bool) { yield(b) })
 		}
@@ -510,7 +510,7 @@ func (v *VHost) Bindings(f BindingFilter) []Binding {
 		if f.Source != nil && *f.Source != x.name {
 			continue
 		}
-		for b := range x.sourceOf {
+		for b := range x.sourceOf.all() {
 			if f.DestinationKind == nil || *f.DestinationKind == b.dest.kind() {
 				out = append(out, b.public())
 			}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"leveret/core"
@@ -49,20 +50,29 @@ func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	s := &Store{}
-	var err error
+	var err, logErr error
+	var opening sync.WaitGroup
 	s.Definitions, err = meta.Open(fsys, dir, meta.Options{
 		Logger: o.Logger,
+		// The two know nothing of each other, and each may take a second.
+		OnLock: func() {
+			opening.Go(func() {
+				s.Log, logErr = OpenLog(fsys, filepath.Join(dir, logDir), LogOptions{Sync: o.Sync, SyncEvery: o.SyncEvery, Logger: o.Logger})
+			})
+		},
 		OnDamage: func(d meta.Damage) {
 			s.lacking = s.lacking || d.Kind == core.DefQueue || d.Kind == 0
 			o.Logger.Error("damaged definition set aside", slog.Any("damage", d))
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.Log, err = OpenLog(fsys, filepath.Join(dir, logDir), LogOptions{Sync: o.Sync, SyncEvery: o.SyncEvery, Logger: o.Logger})
-	if err != nil {
-		return nil, errors.Join(err, s.Definitions.Close())
+	opening.Wait()
+	switch {
+	case err != nil && s.Log != nil:
+		return nil, errors.Join(err, s.Log.Close())
+	case err != nil:
+		return nil, errors.Join(err, logErr)
+	case logErr != nil:
+		return nil, errors.Join(logErr, s.Definitions.Close())
 	}
 	return s, nil
 }

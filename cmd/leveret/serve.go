@@ -33,8 +33,9 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(set.GoMemoryBytes)
 	}
-	if os.Getenv("GOGC") == "" {
-		tuneCollector()
+	tuned := os.Getenv("GOGC") == ""
+	if tuned {
+		holdCollector()
 	}
 	log := s.Logger(io.err)
 
@@ -103,6 +104,9 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		}
 	})
 	background.Go(func() { mgmtServer.Run(inBackground) })
+	if tuned {
+		tuneCollector()
+	}
 	defer background.Wait()
 	defer endBackground()
 

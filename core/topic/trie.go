@@ -68,6 +68,17 @@ func (t *Trie[V]) Without(pattern string, id uint64) *Trie[V] {
 	return t.without(nil, pattern, id)
 }
 
+// WithIn is With under e. If e is not nil, t and every trie derived from it
+// under e must not be used any more; only the result is valid.
+func (t *Trie[V]) WithIn(e *hamt.Edit, pattern string, id uint64, v V) *Trie[V] {
+	return t.with(e, pattern, id, v)
+}
+
+// WithoutIn is Without under e, with the same restriction as WithIn.
+func (t *Trie[V]) WithoutIn(e *hamt.Edit, pattern string, id uint64) *Trie[V] {
+	return t.without(e, pattern, id)
+}
+
 func (t *Trie[V]) with(e *hamt.Edit, pattern string, id uint64, v V) *Trie[V] {
 	var old Trie[V]
 	if t != nil {

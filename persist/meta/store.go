@@ -32,6 +32,9 @@ type Options struct {
 	// damage aside and go on with the rest.
 	RefuseDamage bool
 
+	// OnLock is called by Open once it holds the lock on the directory.
+	OnLock func()
+
 	// OnDamage is called by Open, and by Watch, for each damage set aside.
 	OnDamage func(Damage)
 
@@ -172,6 +175,9 @@ func (s *Store) open() (err error) {
 	}
 	if s.lock, err = s.fs.Lock(filepath.Join(s.dir, lockName)); err != nil {
 		return err
+	}
+	if s.options.OnLock != nil {
+		s.options.OnLock()
 	}
 	if err = s.settleFiles(); err != nil {
 		return err
