@@ -95,19 +95,19 @@ func countValues(v any, left int) int {
 
 // queueArguments are checked in this order, which is RabbitMQ's. The columns
 // are RabbitMQ's too, but that delivery limits, delayed retry and consumer
-// timeouts are for classic queues as well.
+// timeouts are for classic queues as well, with some settings of our own.
 var queueArguments = []argumentRule{
 	{argExpires, onClassic | onQuorum, checkExpires, nil},
 	{argMessageTTL, onClassic | onQuorum, checkTime, nil},
-	{argDeadLetterExchange, onClassic | onQuorum, checkString, never},
-	{"x-dead-letter-routing-key", onClassic | onQuorum, checkDeadLetterKey, never},
-	{"x-dead-letter-strategy", onQuorum, checkDeadLetterStrategy, never},
-	{"x-max-length", onClassic | onQuorum, checkNotNegative, never},
-	{"x-max-length-bytes", onAny, checkNotNegative, never},
+	{argDeadLetterExchange, onClassic | onQuorum, checkString, nil},
+	{"x-dead-letter-routing-key", onClassic | onQuorum, checkDeadLetterKey, nil},
+	{"x-dead-letter-strategy", onQuorum, checkDeadLetterStrategy, nil},
+	{"x-max-length", onClassic | onQuorum, checkNotNegative, nil},
+	{"x-max-length-bytes", onAny, checkNotNegative, nil},
 	{"x-max-in-memory-length", onQuorum, checkNotNegative, nil},
 	{"x-max-in-memory-bytes", onQuorum, checkNotNegative, nil},
 	{argMaxPriority, onClassic, checkMaxPriority, nil},
-	{"x-overflow", onClassic | onQuorum, checkOverflow, func(v any) bool { return v == "drop-head" }},
+	{"x-overflow", onClassic | onQuorum, checkOverflow, nil},
 	{"x-queue-mode", onClassic, anyValue, nil},
 	{"x-queue-version", onClassic, checkQueueVersion, nil},
 	{argSingleActive, onClassic | onQuorum, checkBool, nil},
@@ -122,10 +122,13 @@ var queueArguments = []argumentRule{
 	{"x-initial-cluster-size", onStream, checkPositive, nil},
 	{"x-queue-master-locator", onClassic, checkString, nil},
 	{"x-queue-leader-locator", onAny, checkLeaderLocator, nil},
-	{"x-delivery-limit", onClassic | onQuorum, checkInteger, never},
-	{"x-delayed-retry-type", onClassic | onQuorum, checkDelayedRetryType, never},
-	{"x-delayed-retry-min", onClassic | onQuorum, checkNotNegative, never},
-	{"x-delayed-retry-max", onClassic | onQuorum, checkNotNegative, never},
+	{"x-delivery-limit", onClassic | onQuorum, checkInteger, nil},
+	{"x-delayed-retry-type", onClassic | onQuorum, checkDelayedRetryType, nil},
+	{"x-delayed-retry-min", onClassic | onQuorum, checkNotNegative, nil},
+	{"x-delayed-retry-max", onClassic | onQuorum, checkNotNegative, nil},
+	{"x-delayed-retry-backoff", onClassic | onQuorum, checkBackOff, nil},
+	{"x-delayed-retry-jitter", onClassic | onQuorum, checkPercent, nil},
+	{"x-delivery-limit-exceeded", onClassic | onQuorum, checkLimitExceeded, nil},
 }
 
 // consumerArguments are those of consumers.
@@ -246,6 +249,22 @@ func checkDeadLetterStrategy(v any, _ Table) string {
 
 func checkDelayedRetryType(v any, _ Table) string {
 	return checkOneOf(v, "invalid_delayed_retry_type", "disabled", "all", "failed", "returned")
+}
+
+// checkBackOff and those that follow are about arguments that are ours alone.
+func checkBackOff(v any, _ Table) string {
+	return checkOneOf(v, "invalid_delayed_retry_backoff", "linear", "exponential")
+}
+
+func checkPercent(v any, all Table) string {
+	if n, ok := Integer(v); ok && n > 100 {
+		return fmt.Sprintf("{value_too_large,%d}", n)
+	}
+	return checkNotNegative(v, all)
+}
+
+func checkLimitExceeded(v any, _ Table) string {
+	return checkOneOf(v, "invalid_delivery_limit_exceeded", "park", "drop")
 }
 
 // checkStreamSegment has RabbitMQ's upper limit.

@@ -80,6 +80,7 @@ type Broker struct {
 	vhosts     atomic.Pointer[hamt.Map[string, *VHost]]
 	sessionIDs atomic.Uint64
 	closing    atomic.Bool
+	stopping   chan struct{} // Closed by Close.
 	// started says that what was stored has been read, into the tables and
 	// these. Written by New.
 	started     bool
@@ -143,6 +144,7 @@ func New(o Options) (*Broker, error) {
 	if b.loopbackUsers == nil {
 		b.loopbackUsers = []string{"guest"}
 	}
+	b.stopping = make(chan struct{})
 	b.vhosts.Store(new(hamt.Map[string, *VHost]))
 	b.mu.sessions = make(map[uint64]*Session)
 	b.mu.byUser = make(map[string]int)
@@ -305,6 +307,7 @@ func (b *Broker) Close() error {
 	if b.closing.Swap(true) {
 		return nil
 	}
+	close(b.stopping)
 	b.tasks.Wait()
 	for _, v := range b.vhosts.Load().All() {
 		for q := range v.keepers() {

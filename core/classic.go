@@ -31,6 +31,8 @@ type classic struct {
 	idleTimer   wheel.Timer // x-expires
 	expiryTimer wheel.Timer // Message expiry.
 	fetchTimer  wheel.Timer // Cold messages that could not be read.
+	departTimer wheel.Timer // Leaving messages that were refused.
+	retryTimer  wheel.Timer // Delayed messages.
 
 	mu struct {
 		sync.Mutex
@@ -54,6 +56,10 @@ type classic struct {
 		counters                 QueueCounters
 
 		pace pace
+
+		leaving   leaving // See leaving.go.
+		cycleTold bool
+		retry     retry // See retry.go.
 
 		// Of messages that are in the log only; see classic_cold.go.
 		fetching bool // A fetch is under way.
@@ -85,6 +91,8 @@ func newClassic(v *VHost, o *QueueOptions) Queue {
 	q.expiryTimer.Init(expiryTask{q})
 	q.idleTimer.Init(idleTask{q})
 	q.fetchTimer.Init(fetchTask{q})
+	q.departTimer.Init(departTask{q})
+	q.retryTimer.Init(retryTask{q})
 	q.mu.rules = rulesOf(o)
 	if e := q.mu.rules.expiresMS; e >= 0 {
 		v.broker.wheel.Schedule(&q.idleTimer, now+e)
@@ -351,16 +359,23 @@ func (q *classic) closeIf(cond func(QueueInfo) error) (int, error) {
 	}
 	ready := q.mu.entries.ready
 	q.gone.Store(true)
-	if q.log != nil {
-		q.log.Drop()
-	}
 	q.broker.wheel.Stop(&q.idleTimer)
 	q.broker.wheel.Stop(&q.expiryTimer)
 	q.broker.wheel.Stop(&q.fetchTimer)
 	if q.mu.timeouts != nil {
 		q.broker.wheel.Stop(&q.mu.timeouts.timer)
 	}
-	q.discardAllLocked()
+	q.broker.wheel.Stop(&q.retryTimer)
+	q.mu.leaving.gate.set(false)
+	if q.mu.entries.leaving == 0 {
+		q.endGoneLocked()
+		return ready, nil
+	}
+	for l := range q.mu.entries.levels() { // What is leaving goes on.
+		q.removeLocked(l, 1<<stateReady|1<<stateOut|1<<stateDelayed)
+	}
+	q.mu.unackedBytes, q.mu.timed, q.mu.timedLive = 0, nil, 0
+	q.mu.retry = retry{}
 	return ready, nil
 }
 
@@ -368,7 +383,7 @@ func (q *classic) closeIf(cond func(QueueInfo) error) (int, error) {
 // queue takes a while: it is done behind the lock, by nobody's caller.
 func (q *classic) discardAllLocked() {
 	e, rest := &q.mu.entries, q.mu.resting
-	n := e.ready + e.out
+	n := e.ready + e.out + e.delayed
 	rest.pending += e.bytes - q.mu.entriesCharged
 	chunks := e.takeAll()
 	if q.gone.Load() {
@@ -379,6 +394,7 @@ func (q *classic) discardAllLocked() {
 	q.mu.resting = resting{}
 	q.mu.readyBytes, q.mu.unackedBytes, q.mu.persistent = 0, 0, 0
 	q.mu.timed, q.mu.timedLive = nil, 0
+	q.mu.retry = retry{}
 	if chunks == nil {
 		rest.trim()
 		q.broker.memory.charge(rest.pending)
@@ -455,6 +471,7 @@ func (q *classic) infoLocked() QueueInfo {
 	return QueueInfo{
 		Options: q.opts,
 		Ready:   q.mu.entries.ready, Unacked: q.mu.entries.out,
+		Delayed: q.mu.entries.delayed, Leaving: q.mu.entries.leaving,
 		ReadyBytes: q.mu.readyBytes, UnackedBytes: q.mu.unackedBytes,
 		Persistent: q.mu.persistent,
 		Consumers:  len(q.mu.consumers), ExclusiveUse: q.mu.exclusive != nil,

@@ -41,7 +41,12 @@ func (q *classic) addTimedLocked(atMS int64, s Seq) {
 		q.rebuildTimedLocked()
 	}
 	q.mu.timedLive++
-	h := append(q.mu.timed, timedEntry{atMS, s})
+	q.mu.timed = pushTimed(q.mu.timed, timedEntry{atMS, s})
+}
+
+// pushTimed adds e to a heap.
+func pushTimed(h []timedEntry, e timedEntry) []timedEntry {
+	h = append(h, e)
 	i := len(h) - 1
 	for i > 0 {
 		up := (i - 1) / 2
@@ -51,15 +56,23 @@ func (q *classic) addTimedLocked(atMS int64, s Seq) {
 		h[up], h[i] = h[i], h[up]
 		i = up
 	}
-	q.mu.timed = h
+	return h
 }
 
-func (q *classic) popTimedLocked() {
-	h := q.mu.timed
+// popTimed removes the first of a heap.
+func popTimed(h []timedEntry) []timedEntry {
 	last := len(h) - 1
 	h[0] = h[last]
-	q.mu.timed = h[:last]
-	siftDown(q.mu.timed, 0)
+	siftDown(h[:last], 0)
+	return h[:last]
+}
+
+// heapified makes h a heap.
+func heapified(h []timedEntry) []timedEntry {
+	for i := len(h)/2 - 1; i >= 0; i-- {
+		siftDown(h, i)
+	}
+	return h
 }
 
 func siftDown(h []timedEntry, i int) {
@@ -87,22 +100,21 @@ func (q *classic) rebuildTimedLocked() {
 			live = append(live, e)
 		}
 	}
-	q.mu.timed = live
-	for i := len(live)/2 - 1; i >= 0; i-- {
-		siftDown(live, i)
-	}
+	q.mu.timed = heapified(live)
 }
 
-// timedReadyLocked returns the chunk of e's entry if e still speaks of it.
+// timedReadyLocked returns the chunk of e's entry if e still speaks of it: if it
+// is ready or delayed, that is.
 func (q *classic) timedReadyLocked(e timedEntry) *chunk {
 	c := q.mu.entries.find(e.seq)
 	if c == nil {
 		return nil
 	}
-	if c.state[e.seq.slot()]&(stateMask|flagTimed) != stateReady|flagTimed {
-		return nil
+	switch c.state[e.seq.slot()] & (stateMask | flagTimed) {
+	case stateReady | flagTimed, stateDelayed | flagTimed:
+		return c
 	}
-	return c
+	return nil
 }
 
 // inTurnLocked reports whether there may be entries that expire in their turn.
@@ -140,13 +152,15 @@ func (q *classic) setExpiryTimerLocked() {
 	}
 }
 
-// expireLocked ends a ready entry whose time is over.
+// expireLocked ends a ready or delayed entry whose time is over.
 func (q *classic) expireLocked(c *chunk, i int32) {
 	q.mu.counters.Expired++
-	q.leaveReadyLocked(c, i)
-	if m := q.endLocked(c, i); m != nil {
-		q.free(m)
+	if c.state[i]&stateMask == stateDelayed {
+		q.leaveDelayedLocked(c, i)
+	} else {
+		q.leaveReadyLocked(c, i)
 	}
+	q.dieLocked(c, i, deathExpired)
 }
 
 // expireAtOnce bounds how long a mass expiry keeps the lock.
@@ -162,10 +176,15 @@ func (q *classic) expire(now int64) {
 			q.mu.Unlock()
 			return
 		}
+		if q.mu.entries.leaving >= leavingMax {
+			q.mu.leaving.expiring = true // The worker goes on with it.
+			q.unlock()
+			return
+		}
 		n := 0
 		for len(q.mu.timed) != 0 && q.mu.timed[0].atMS <= now && n < expireAtOnce {
 			e := q.mu.timed[0]
-			q.popTimedLocked()
+			q.mu.timed = popTimed(q.mu.timed)
 			if c := q.timedReadyLocked(e); c != nil {
 				q.expireLocked(c, e.seq.slot())
 			}

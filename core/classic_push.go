@@ -24,6 +24,9 @@ func (q *classic) push(p *Publisher, ms []Publication, runs []run, t *Touched) {
 	if q.mu.entries.ready >= paceAbove {
 		q.paceLocked(p)
 	}
+	if q.mu.entries.leaving > leavingMax && p.moves == nil {
+		p.leaving = q.mu.leaving.gate.closed()
+	}
 	q.unlock()
 }
 
@@ -68,8 +71,14 @@ func (q *classic) pushRunLocked(p *Publisher, ms []Publication, t *Touched) {
 	}
 	q.handOverLocked(t)
 	if i < len(ms) {
-		q.enqueueLocked(p, ms[i:])
+		if !q.mu.rules.limited() {
+			q.enqueueLocked(p, ms[i:])
+			q.deliverLocked(t)
+			return
+		}
+		q.enqueueBoundedLocked(p, ms[i:])
 		q.deliverLocked(t)
+		q.dropHeadLocked()
 	}
 }
 
@@ -231,6 +240,9 @@ func (q *classic) deliverLocked(t *Touched) {
 			}
 			if to.opts.NoAck {
 				to.in.pending = append(to.in.pending, Delivery{Message: m, Redelivered: redelivered})
+				if redelivered && len(q.mu.retry.attempts) != 0 {
+					q.tellLocked(&to.in.pending[len(to.in.pending)-1], c.base+Seq(i))
+				}
 				q.markLocked(c.level, c.base+Seq(i), c.state[i])
 				q.endLocked(c, i)
 				done[freed] = m
@@ -242,6 +254,9 @@ func (q *classic) deliverLocked(t *Touched) {
 			q.markLocked(c.level, seq, c.state[i])
 			e.takeOut(c, i)
 			q.handLocked(to, m, seq, redelivered)
+			if redelivered && len(q.mu.retry.attempts) != 0 {
+				q.tellLocked(&to.in.pending[len(to.in.pending)-1], seq)
+			}
 		}
 		q.handOverLocked(t)
 		for _, m := range done[:freed] {
@@ -268,6 +283,7 @@ func (q *classic) leaveReadyLocked(c *chunk, i int32) {
 // endLocked removes an entry and lets the log know. The message is the
 // caller's to free.
 func (q *classic) endLocked(c *chunk, i int32) *Message {
+	q.forgetAttemptsLocked(c.base + Seq(i))
 	if c.state[i]&flagLogged != 0 {
 		if c.state[i]&flagPaged == 0 {
 			q.mu.persistent--
@@ -333,6 +349,9 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 			q.mu.counters.Redelivered++
 		}
 		seq := c.base + Seq(i)
+		if d.Redelivered {
+			q.tellLocked(&d, seq)
+		}
 		q.markLocked(c.level, seq, c.state[i])
 		if noAck {
 			q.mu.counters.GotAuto++

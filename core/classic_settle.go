@@ -25,21 +25,23 @@ func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 		n++
 		m := c.msg[i]
 		q.mu.unackedBytes -= int64(len(m.Body))
-		if op == Requeue {
-			if m.ExpiresMS != 0 && now == 0 {
+		switch op {
+		case Requeue, Fail:
+			if now == 0 {
 				now = q.broker.now()
 			}
-			if q.requeueLocked(c, i, m, now) {
-				continue
-			}
+			q.giveBackLocked(c, i, m, op == Fail, now)
+		case Discard:
+			q.dieLocked(c, i, deathRejected)
+		default:
+			q.endLocked(c, i)
+			q.free(m)
 		}
-		q.endLocked(c, i)
-		q.free(m)
 	}
 	switch op {
 	case Ack:
 		q.mu.counters.Acked += uint64(n)
-	case Requeue:
+	case Requeue, Fail:
 		q.mu.counters.Returned += uint64(n)
 	case Discard:
 		q.mu.counters.Rejected += uint64(n)
@@ -55,6 +57,9 @@ func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 		q.relinkLocked(c)
 	}
 	q.deliverLocked(t)
+	if op != Ack && q.mu.rules.limited() {
+		q.dropHeadLocked()
+	}
 	q.unlock()
 	q.releaseShared(h, n, t)
 }
@@ -66,13 +71,8 @@ func (q *classic) releaseShared(h *Holder, n int, t *Touched) {
 	}
 }
 
-// requeueLocked puts an entry back to its place. It reports false if the
-// message has expired meanwhile: the caller then ends it.
-func (q *classic) requeueLocked(c *chunk, i int32, m *Message, now int64) bool {
-	if m.ExpiresMS != 0 && m.ExpiresMS <= now {
-		q.mu.counters.Expired++
-		return false
-	}
+// putBackLocked puts an entry that is out back to its place.
+func (q *classic) putBackLocked(c *chunk, i int32, m *Message) {
 	q.mu.entries.putBack(c, i)
 	q.mu.readyBytes += int64(len(m.Body))
 	if q.isTimed(m) {
@@ -80,7 +80,6 @@ func (q *classic) requeueLocked(c *chunk, i int32, m *Message, now int64) bool {
 		q.addTimedLocked(m.ExpiresMS, c.base+Seq(i))
 	}
 	q.setExpiryTimerLocked()
-	return true
 }
 
 // purge removes what is ready and returns how many that were.
@@ -95,12 +94,12 @@ func (q *classic) purge(*Touched) int {
 			q.log.Purge(l.prio, l.next, l.survivors())
 		}
 	}
-	if e.out == 0 {
+	if e.out+e.leaving == 0 {
 		q.discardAllLocked()
 		return n
 	}
 	for l := range e.levels() {
-		q.purgeLevelLocked(l)
+		q.removeLocked(l, 1<<stateReady|1<<stateDelayed)
 	}
 	return n
 }
@@ -109,7 +108,10 @@ func (q *classic) purge(*Touched) int {
 func (l *level) survivors() (seqs []Seq) {
 	for c := l.head; c != nil; c = c.next {
 		for i, s := range c.state {
-			if s&stateMask == stateOut && s&flagLogged != 0 {
+			if s&flagLogged == 0 {
+				continue
+			}
+			if state := s & stateMask; state == stateOut || state == stateLeaving {
 				seqs = append(seqs, c.base+Seq(i))
 			}
 		}
@@ -117,15 +119,23 @@ func (l *level) survivors() (seqs []Seq) {
 	return seqs
 }
 
-// purgeLevelLocked removes what is ready in l, of which the log knows already.
-func (q *classic) purgeLevelLocked(l *level) {
+// removeLocked removes what is in one of states in l, of which the log knows
+// already.
+func (q *classic) removeLocked(l *level, states uint8) {
 	for c := l.head; c != nil; {
 		next := c.next
-		for i := int32(0); i < chunkLen && c.ready > 0; i++ {
-			if c.state[i]&stateMask != stateReady {
+		for i := int32(0); i < chunkLen; i++ {
+			state := c.state[i] & stateMask
+			if state == stateGone || states>>state&1 == 0 {
 				continue
 			}
-			q.leaveReadyLocked(c, i)
+			switch state {
+			case stateReady:
+				q.leaveReadyLocked(c, i)
+			case stateDelayed:
+				q.leaveDelayedLocked(c, i)
+			}
+			q.forgetAttemptsLocked(c.base + Seq(i))
 			if c.state[i]&(flagLogged|flagPaged) == flagLogged {
 				q.mu.persistent--
 			}

@@ -228,10 +228,7 @@ func (q *classic) takeFromLocked(c *Consumer, now int64) (n int) {
 		k, slot := q.mu.entries.find(h.seq), h.seq.slot()
 		m := k.msg[slot]
 		q.mu.unackedBytes -= int64(len(m.Body))
-		if !q.requeueLocked(k, slot, m, now) {
-			q.endLocked(k, slot)
-			q.free(m)
-		}
+		q.giveBackLocked(k, slot, m, true, now)
 		w.taken[h.seq] = struct{}{}
 		n++
 	}

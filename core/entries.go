@@ -13,10 +13,12 @@ const chunkLen = 128
 
 // The state of an entry, in the low bits of its byte.
 const (
-	stateGone  uint8 = iota // Settled, or never used.
-	stateReady              // Waiting for a consumer.
-	stateOut                // Handed out and not settled.
-	stateMask  uint8 = 7
+	stateGone    uint8 = iota // Settled, or never used.
+	stateReady                // Waiting for a consumer.
+	stateOut                  // Handed out and not settled.
+	stateDelayed              // Given back, and ready again when it is due.
+	stateLeaving              // On its way to another queue; see leaving.go.
+	stateMask    uint8 = 7
 
 	// flagRedelivered: it was handed out before.
 	flagRedelivered uint8 = 1 << 3
@@ -24,7 +26,9 @@ const (
 	flagLogged uint8 = 1 << 4
 	// flagTimed: it has an item of its own in the queue's expiry heap.
 	flagTimed uint8 = 1 << 5
-	// flagCold: its message is in the log only. A cold entry is ready.
+	// flagCold: its message is in the log only. A cold entry is ready. One that
+	// is leaving, or delayed since the last start, may have its message there
+	// too, without the flag.
 	flagCold uint8 = 1 << 6
 	// flagPaged: the log's reference serves to save memory, not to survive.
 	flagPaged uint8 = 1 << 7
@@ -43,6 +47,8 @@ const (
 // An entry is found by its token alone: the chunks of all levels are in one map.
 type entries struct {
 	ready, out int    // Of all levels.
+	delayed    int    // The same.
+	leaving    int    // The same.
 	top        *level // The highest level with ready entries; any if none has.
 	hit        *chunk // What find found last: most look-ups hit it again.
 	byBase     map[Seq]*chunk
@@ -238,8 +244,10 @@ func (e *entries) add(l *level, m *Message, state uint8) Seq {
 		if l.cursor == nil {
 			e.becameReady(l, c)
 		}
-	} else {
+	} else if state&stateMask == stateOut {
 		e.out++
+	} else {
+		e.leaving++
 	}
 	return s
 }
@@ -386,6 +394,47 @@ func (e *entries) takeOut(c *chunk, i int32) {
 	}
 }
 
+// set turns the live entry at (c, i) into one that is delayed or leaving.
+func (e *entries) set(c *chunk, i int32, state uint8) {
+	l := c.level
+	switch c.state[i] & stateMask {
+	case stateReady:
+		if c.state[i]&flagCold != 0 {
+			e.leaveCold(c, i, c.size(i))
+		}
+		c.ready--
+		e.ready--
+		if l.ready--; l.ready == 0 {
+			e.becameEmpty(l)
+		}
+	case stateOut:
+		e.out--
+	case stateDelayed:
+		e.delayed--
+	}
+	c.state[i] = c.state[i]&^stateMask | state
+	if state == stateDelayed {
+		e.delayed++
+	} else {
+		e.leaving++
+	}
+}
+
+// revive turns the delayed entry at (c, i) into a ready one. coldBytes is the
+// length of its body if its message is in the log only.
+func (e *entries) revive(c *chunk, i int32, coldBytes int64) {
+	e.delayed--
+	e.out++
+	if c.msg == nil || c.msg[i] == nil {
+		c.state[i] |= flagCold
+		c.cold++
+		c.coldBytes += coldBytes
+		c.level.cold++
+		e.cold++
+	}
+	e.putBack(c, i)
+}
+
 // putBack turns the entry at (c, i), which is out, into a ready one.
 func (e *entries) putBack(c *chunk, i int32) {
 	c.state[i] = c.state[i]&^stateMask | stateReady | flagRedelivered
@@ -410,15 +459,22 @@ func (e *entries) remove(c *chunk, i int32) *Message {
 	var m *Message
 	if c.state[i]&flagCold != 0 {
 		e.leaveCold(c, i, c.size(i))
-	} else {
+	} else if c.msg != nil {
 		m = c.msg[i]
 		c.msg[i] = nil
 	}
-	ready := c.state[i]&stateMask == stateReady
+	state := c.state[i] & stateMask
 	c.state[i] = stateGone
 	c.live--
-	if !ready {
-		e.out--
+	if state != stateReady {
+		switch state {
+		case stateOut:
+			e.out--
+		case stateDelayed:
+			e.delayed--
+		default:
+			e.leaving--
+		}
 		if c.live == 0 {
 			e.unlink(c)
 		}
@@ -486,7 +542,8 @@ func (e *entries) takeAll() *chunk {
 		v.ready = [4]uint64{}
 		kept = levelsBytes + int64(len(v.order)-1)*levelBytes
 	}
-	e.ready, e.out, e.cold, e.hit, e.byBase, e.bytes = 0, 0, 0, nil, nil, kept
+	e.ready, e.out, e.delayed, e.leaving = 0, 0, 0, 0
+	e.cold, e.hit, e.byBase, e.bytes = 0, nil, nil, kept
 	return head
 }
 
@@ -498,11 +555,11 @@ func (e *entries) forgetLevels() {
 
 // check panics if e contradicts itself.
 func (e *entries) check() {
-	ready, out, cold, chunks := 0, 0, 0, 0
+	ready, others, cold, chunks := 0, 0, 0, 0
 	var bytes int64
 	for l := range e.levels() {
 		o, n, b := l.check()
-		ready, out, cold, chunks, bytes = ready+l.ready, out+o, cold+l.cold, chunks+n, bytes+b
+		ready, others, cold, chunks, bytes = ready+l.ready, others+o, cold+l.cold, chunks+n, bytes+b
 		if v := e.several; v != nil {
 			if v.all[l.prio] != l || (v.ready[l.prio>>6]>>(l.prio&63)&1 != 0) != (l.ready > 0) {
 				panic("core: levels with ready entries noted wrong")
@@ -518,7 +575,7 @@ func (e *entries) check() {
 	if e.several != nil {
 		bytes += levelsBytes
 	}
-	if ready != e.ready || out != e.out || cold != e.cold || bytes != e.bytes || chunks != len(e.byBase) {
+	if ready != e.ready || others != e.out+e.delayed+e.leaving || cold != e.cold || bytes != e.bytes || chunks != len(e.byBase) {
 		panic("core: counts of entries are wrong")
 	}
 	if ready > 0 && e.top.ready == 0 {
@@ -526,8 +583,9 @@ func (e *entries) check() {
 	}
 }
 
-// check panics if l contradicts itself. It counts what is out, and chunks.
-func (l *level) check() (out, chunks int, bytes int64) {
+// check panics if l contradicts itself. It counts what is live and not ready,
+// and chunks.
+func (l *level) check() (others, chunks int, bytes int64) {
 	ready, cold := 0, 0
 	seen := l.cursor == nil
 	var last Seq
@@ -551,16 +609,16 @@ func (l *level) check() (out, chunks int, bytes int64) {
 		if r > 0 && !seen {
 			panic("core: ready entry before the cursor")
 		}
-		ready, out, cold = ready+r, out+o, cold+f
+		ready, others, cold = ready+r, others+o, cold+f
 	}
 	if ready != l.ready || cold != l.cold {
 		panic("core: level counts are wrong")
 	}
-	return out, chunks, bytes
+	return others, chunks, bytes
 }
 
 // checkEntries counts c's entries.
-func (c *chunk) checkEntries() (ready, out, cold int) {
+func (c *chunk) checkEntries() (ready, others, cold int) {
 	for i, s := range c.state {
 		switch s & stateMask {
 		case stateReady:
@@ -568,16 +626,20 @@ func (c *chunk) checkEntries() (ready, out, cold int) {
 			if int32(i) < c.first {
 				panic("core: ready entry before first")
 			}
-		case stateOut:
-			out++
+		case stateOut, stateDelayed, stateLeaving:
+			others++
 		}
 		if s&flagCold != 0 {
 			cold++
 		}
 		has := c.msg != nil && c.msg[i] != nil
-		if want := s&stateMask != stateGone && s&flagCold == 0; has != want {
+		want := s&stateMask != stateGone && s&flagCold == 0
+		if state := s & stateMask; state == stateDelayed || state == stateLeaving {
+			want = has
+		}
+		if has != want {
 			panic("core: message without entry or entry without message")
 		}
 	}
-	return ready, out, cold
+	return ready, others, cold
 }

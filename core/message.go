@@ -78,7 +78,10 @@ type Message struct {
 	// Retained says that it is not fresh from a publisher but was kept for
 	// those who come later. Core sets it.
 	Retained bool
-	shared   bool // Rests in several queues, maybe.
+	// Died says that the broker dead-lettered the message, so that its x-death
+	// header is a history and not a publisher's claim.
+	Died   bool
+	shared bool // Rests in several queues, maybe.
 }
 
 // OriginOf is what Message.Origin is for messages of the client called id. It is
@@ -107,7 +110,8 @@ type Publication struct {
 	rested *Message // While published to several queues: the copy they share.
 	logged bool     // A queue gave it to the log.
 	// Refused is set by Publish: why some queue did not take the message.
-	Refused Kind
+	Refused   Kind
+	refusedBy []Queue // Which queues did not, if it came from another queue.
 	// Mandatory is the adapter's own: it wants to know if the message is
 	// unroutable.
 	Mandatory bool
@@ -131,7 +135,7 @@ func (p *Publication) Reset() {
 	p.Message.reset()
 	p.Number, p.Route, p.TTLMS = 0, nil, -1
 	p.extra, p.rested, p.logged = nil, nil, false
-	p.Refused, p.Mandatory, p.Retain, p.Once = OK, false, false, 0
+	p.Refused, p.refusedBy, p.Mandatory, p.Retain, p.Once = OK, nil, false, false, 0
 }
 
 func (m *Message) reset() {
@@ -141,7 +145,7 @@ func (m *Message) reset() {
 	if m.props.Load() != nil {
 		m.props.Store(nil)
 	}
-	m.Priority, m.Form, m.Persistent, m.HasPriority, m.OwnBody, m.Retained = 0, FormNeutral, false, false, false, false
+	m.Priority, m.Form, m.Persistent, m.HasPriority, m.OwnBody, m.Retained, m.Died = 0, FormNeutral, false, false, false, false, false
 }
 
 // Properties returns the decoded properties, decoding them at the first call.
@@ -216,7 +220,7 @@ func (m *Message) cloneFields(src *Message) {
 		m.props.Store(p)
 	}
 	m.Priority, m.Form, m.Persistent = src.Priority, src.Form, src.Persistent
-	m.HasPriority, m.OwnBody, m.Retained = src.HasPriority, src.OwnBody, src.Retained
+	m.HasPriority, m.OwnBody, m.Retained, m.Died = src.HasPriority, src.OwnBody, src.Retained, src.Died
 }
 
 // Clone returns a copy of m that aliases nothing and belongs to the caller.

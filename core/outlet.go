@@ -5,6 +5,9 @@ type Delivery struct {
 	Message     *Message
 	Seq         Seq // With the Holder, the opaque token that settles it.
 	Redelivered bool
+	// Of quorum queues: how often it was handed out before, and how often that
+	// failed.
+	Acquired, Failed uint32
 	// Resumed says that the consumer's client held it before it lost its last
 	// connection; Slot is then what it noted in Slot.Data. There is no Message
 	// if that slot was Released.

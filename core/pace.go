@@ -86,7 +86,7 @@ func (g *gate) closed() <-chan struct{} {
 // Ahead reports whether the publisher is ahead of the consumers of a queue, so
 // that it should Pace itself before it publishes more, but for one that owes
 // acks: the consumers may wait for just those.
-func (p *Publisher) Ahead() bool { return p.ahead != nil }
+func (p *Publisher) Ahead() bool { return p.ahead != nil || p.leaving != nil }
 
 // AheadOfLog reports whether the publisher is ahead of the disk, so that it
 // must Pace itself, whatever else it owes: the disk waits for nobody.
@@ -114,6 +114,13 @@ func (p *Publisher) Pace(stop <-chan struct{}) {
 			case <-stop:
 			}
 		}
+	}
+	if p.leaving != nil {
+		select {
+		case <-p.leaving:
+		case <-stop:
+		}
+		p.leaving = nil
 	}
 	q := p.ahead
 	p.ahead = nil

@@ -241,7 +241,7 @@ const quorumDeliveryLimit = 20
 // rulesUnder are the rules of a queue that was declared with o, where a
 // applies, which may be nil.
 func rulesUnder(o *QueueOptions, a *appliedPolicy) queueRules {
-	return rulesFrom(func(name string) (any, bool) {
+	r := rulesFrom(func(name string) (any, bool) {
 		argument, declared := ruleArgument(o, name)
 		set, ok := a.get(name)
 		if !ok {
@@ -264,4 +264,8 @@ func rulesUnder(o *QueueOptions, a *appliedPolicy) queueRules {
 		}
 		return nil, false
 	})
+	if o.Type == QueueQuorum && r.overflow == overflowRejectDead {
+		r.overflow = overflowDropHead // As in RabbitMQ.
+	}
+	return r
 }

@@ -38,9 +38,10 @@ type Publisher struct {
 	// streams have something to copy when set is durable.
 	streams []*stream
 
-	ahead     *classic // A queue whose consumers the publisher is ahead of; see pace.go.
-	logAhead  bool     // The log has more than it wants, and this publisher adds to it.
-	lag       *gate    // Of a stream whose copier is too far behind.
+	ahead     *classic        // A queue whose consumers the publisher is ahead of; see pace.go.
+	leaving   <-chan struct{} // Closed when a queue has less leaving than it had, see leaving.go.
+	logAhead  bool            // The log has more than it wants, and this publisher adds to it.
+	lag       *gate           // Of a stream whose copier is too far behind.
 	paced     chan struct{}
 	paceTimer *time.Timer
 
@@ -48,6 +49,11 @@ type Publisher struct {
 
 	late   []lateSettle // Retained messages that the batch under way has replaced.
 	client *Client      // Who remembers what is published once; or nil.
+
+	// moves, of a queue's worker, is called when the batch is in its queues, and
+	// adds to the change set; moved when that is done with. See leaving.go.
+	moves func()
+	moved func(error)
 }
 
 // NewPublisher makes a publisher whose completions go to c.
@@ -265,6 +271,10 @@ type numbers struct{ first, last uint64 }
 
 // complete reports what is done already and leaves the rest to the log.
 func (p *Publisher) complete(ms []Publication) {
+	if p.moves != nil {
+		p.moves()
+	}
+	moved := p.moved
 	set := p.set
 	p.set = nil
 	if set != nil || p.paging != nil {
@@ -301,6 +311,9 @@ func (p *Publisher) complete(ms []Publication) {
 		p.completer.Completed(done.first, done.last, kind)
 	}
 	if set == nil {
+		if moved != nil {
+			moved(nil)
+		}
 		return
 	}
 	c, streams, late := p.completer, p.streams, p.late
@@ -318,6 +331,9 @@ func (p *Publisher) complete(ms []Publication) {
 		}
 		for _, r := range stored {
 			c.Completed(r.first, r.last, k)
+		}
+		if moved != nil {
+			moved(err)
 		}
 	})
 }

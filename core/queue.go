@@ -119,6 +119,8 @@ type QueueInfo struct {
 	Options       *QueueOptions
 	Ready         int
 	Unacked       int
+	Delayed       int // Given back, and ready again later.
+	Leaving       int // On their way to other queues.
 	ReadyBytes    int64
 	UnackedBytes  int64
 	Persistent    int // Messages, ready and unacked, that are stored.
@@ -148,7 +150,12 @@ type QueueCounters struct {
 	Rejected      uint64 // Discarded by a consumer.
 	Purged        uint64
 	Damaged       uint64 // Could not be read back from the log.
-	Dropped       uint64 // Had nobody with room to go to; of a direct queue.
+	Refused       uint64 // Publishes refused as the queue was full.
+	DeadLost      uint64 // Dead messages dropped, as there was no queue for them, or it refused them.
+	// Died counts what ended otherwise than by an ack, dead-lettered where the
+	// queue says so: rejected, expired, too many, delivery limit exceeded.
+	Died    [4]uint64
+	Dropped uint64 // Had nobody with room to go to; of a direct queue.
 }
 
 // ConsumerInfo is a row of QueueInfo.
@@ -182,6 +189,7 @@ const (
 	Ack     Settlement = iota // Done with: remove it.
 	Requeue                   // Put it back where it was, marked redelivered.
 	Discard                   // Failed: remove it (dead-letter where the queue says so).
+	Fail                      // Requeue, and count it as a failed delivery.
 )
 
 // run is a range [from, to) of a batch.

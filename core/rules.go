@@ -147,7 +147,10 @@ func (q *classic) applyRules(r queueRules) {
 	if q.gone.Load() {
 		return
 	}
-	if r.ttlMS != old.ttlMS && q.mu.entries.ready+q.mu.entries.out > 0 {
+	if r.limited() {
+		q.dropHeadLocked()
+	}
+	if e := &q.mu.entries; r.ttlMS != old.ttlMS && e.ready+e.out+e.delayed > 0 {
 		q.mu.mixedTTL = true
 	}
 	if r.consumerTimeoutMS != old.consumerTimeoutMS {

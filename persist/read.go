@@ -173,6 +173,7 @@ func (r *reader) fill(rec *segment.Record, c *segment.Content, expiresMS int64) 
 	m.Retained = rec.Flags&segment.FlagRetained != 0
 	m.Persistent = rec.Flags&segment.FlagPersistent != 0
 	m.HasPriority = rec.Flags&segment.FlagHasPriority != 0
+	m.Died = rec.Flags&segment.FlagDied != 0
 }
 
 func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -207,6 +207,9 @@ func (s *changeSet) encode(origin, m *core.Message) {
 	if m.Retained {
 		flags |= segment.FlagRetained
 	}
+	if m.Died {
+		flags |= segment.FlagDied
+	}
 	form, properties := m.Stored(nil)
 	e := message{origin: origin, from: len(s.buf), body: uint32(len(m.Body)), flags: flags}
 	s.buf = segment.AppendContent(s.buf, m.ArrivedMS, m.Origin, uint8(form), m.Priority, m.Exchange, m.RoutingKey, properties)

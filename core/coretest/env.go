@@ -27,7 +27,9 @@ type Env struct {
 
 	sessions map[string]*client
 	current  *client
-	seen     []string
+
+	mu   sync.Mutex // Workers of queues deliver too.
+	seen []string
 }
 
 // client is a session with its publisher and consumers.
@@ -54,6 +56,8 @@ type held struct {
 
 	data     uint32
 	released bool
+	key      string
+	props    *core.Properties
 }
 
 // consumer is a core.Outlet that writes down what it gets.
@@ -100,17 +104,23 @@ func (e *Env) Session() *core.Session { return e.current.session }
 
 // Do runs one command and returns what was seen.
 func (e *Env) Do(line string) []string {
+	e.mu.Lock()
 	e.seen = nil
+	e.mu.Unlock()
 	words := strings.Fields(line)
 	a := arguments{words: words[1:]}
 	run, ok := commands[words[0]]
 	if !ok {
 		e.tb.Fatalf("unknown command %q", line)
 	}
-	if err := run(e, &a); err != nil {
+	err := run(e, &a)
+	e.Broker.Advance(e.nowMS) // Waits for what goes on beside the command.
+	if err != nil {
 		// Some of RabbitMQ's texts have line ends, which end a script's step.
 		e.say("error: %s: %s", kindOf(err), strings.Join(strings.Fields(err.Error()), " "))
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	return e.seen
 }
 
@@ -121,7 +131,11 @@ func kindOf(err error) string {
 	return "other"
 }
 
-func (e *Env) say(format string, args ...any) { e.seen = append(e.seen, fmt.Sprintf(format, args...)) }
+func (e *Env) say(format string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seen = append(e.seen, fmt.Sprintf(format, args...))
+}
 
 // arguments are a command's words.
 type arguments struct{ words []string }
@@ -227,6 +241,7 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"requeue":       func(e *Env, a *arguments) error { return e.settle(core.Requeue, a) },
 	"reject":        (*Env).reject,
 	"get":           (*Env).get,
+	"headers":       (*Env).headers,
 	"advance":       (*Env).advance,
 	"show":          (*Env).show,
 	"info":          (*Env).info,
@@ -298,7 +313,7 @@ func (e *Env) closeSession(a *arguments) error {
 	for _, tag := range tags {
 		o := c.consumers[tag]
 		for _, h := range o.held {
-			h.holder.Settle(core.Requeue, []core.Seq{h.seq}, &t)
+			h.holder.Settle(core.Fail, []core.Seq{h.seq}, &t)
 		}
 	}
 	c.session.Close()
@@ -374,6 +389,9 @@ func (e *Env) publish(a *arguments) error {
 	cc := a.value("cc", "")
 	once, retain := a.number("once", 0), a.flag("retain")
 	headers := a.table("h:")
+	if cc != "" {
+		headers = append(headers, core.Field{Name: "CC", Value: []any{cc}})
+	}
 	if exchange == "\x00" {
 		exchange, key = "", a.next()
 	}
@@ -395,11 +413,11 @@ func (e *Env) publish(a *arguments) error {
 		if priority >= 0 {
 			m.Priority, m.HasPriority = uint8(priority), true
 		}
-		if headers != nil {
-			p := &core.Properties{Headers: headers, HeadersSet: true}
+		if headers != nil || ttl >= 0 {
+			p := &core.Properties{Headers: headers, HeadersSet: headers != nil}
 			if ttl >= 0 {
-				s := strconv.Itoa(ttl)
-				p.Expiration = &s
+				expiration := strconv.Itoa(ttl)
+				p.Expiration = &expiration
 			}
 			m.SetProperties(p)
 		}
@@ -562,6 +580,9 @@ func (o *consumer) Deliver(_ *core.Consumer, ds []core.Delivery) bool {
 		}
 		o.client.env.say("%s <- %s%s", o.tag, h.body, mark)
 		if !o.noAck {
+			if d.Message != nil {
+				h.key, h.props = strings.Clone(d.Message.RoutingKey), d.Message.Properties()
+			}
 			o.held = append(o.held, h)
 		}
 	}
@@ -601,7 +622,7 @@ func (e *Env) settle(op core.Settlement, a *arguments) error {
 
 func (e *Env) reject(a *arguments) error {
 	if a.flag("requeue") {
-		return e.settle(core.Requeue, a)
+		return e.settle(core.Fail, a)
 	}
 	return e.settle(core.Discard, a)
 }
@@ -616,13 +637,48 @@ func (e *Env) get(a *arguments) error {
 		e.say("got %s%s, %d left", d.Message.Body, mark, remaining)
 		if !noAck {
 			o := e.current.consumers["got"]
-			o.held = append(o.held, held{holder: h, seq: d.Seq, body: string(d.Message.Body)})
+			o.held = append(o.held, held{holder: h, seq: d.Seq, body: string(d.Message.Body), key: strings.Clone(d.Message.RoutingKey), props: d.Message.Properties()})
 		}
 	})
 	if err == nil && !found {
 		e.say("empty")
 	}
 	return err
+}
+
+// headers prints the routing key and the headers of a message that is held.
+func (e *Env) headers(a *arguments) error {
+	o, body := e.consumer(a), a.next()
+	i := slices.IndexFunc(o.held, func(h held) bool { return h.body == body })
+	if i < 0 {
+		e.tb.Fatalf("%s does not hold %s", o.tag, body)
+	}
+	h := o.held[i]
+	e.say("key %q", h.key)
+	if h.props.Expiration != nil {
+		e.say("expiration %s", *h.props.Expiration)
+	}
+	for _, f := range h.props.Headers {
+		rows, ok := f.Value.([]any)
+		if !ok {
+			e.say("%s: %v", f.Name, f.Value)
+			continue
+		}
+		e.say("%s:", f.Name)
+		for _, row := range rows {
+			t, ok := row.(core.Table)
+			if !ok {
+				e.say("  %v", row)
+				continue
+			}
+			var parts []string
+			for _, f := range t {
+				parts = append(parts, fmt.Sprintf("%s=%v", f.Name, f.Value))
+			}
+			e.say("  %s", strings.Join(parts, " "))
+		}
+	}
+	return nil
 }
 
 func (e *Env) advance(a *arguments) error {
@@ -642,7 +698,14 @@ func (e *Env) show(a *arguments) error {
 		return nil
 	}
 	i := q.Info()
-	e.say("%s: ready %d, unacked %d, consumers %d, bytes %d+%d", name, i.Ready, i.Unacked, i.Consumers, i.ReadyBytes, i.UnackedBytes)
+	more := ""
+	if i.Delayed != 0 {
+		more += fmt.Sprintf(", delayed %d", i.Delayed)
+	}
+	if i.Leaving != 0 {
+		more += fmt.Sprintf(", leaving %d", i.Leaving)
+	}
+	e.say("%s: ready %d, unacked %d, consumers %d, bytes %d+%d%s", name, i.Ready, i.Unacked, i.Consumers, i.ReadyBytes, i.UnackedBytes, more)
 	return nil
 }
 

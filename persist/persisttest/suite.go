@@ -233,7 +233,7 @@ func testContent(t *testing.T, h Harness) {
 	set := l.Begin()
 	m := &core.Message{
 		Exchange: "orders", RoutingKey: "eu.new", Form: core.FormAMQP091, Encoded: []byte("properties"), Body: []byte("the body"),
-		ArrivedMS: 1700000000123, ExpiresMS: 1700000005000, Persistent: true, HasPriority: true, Priority: 4,
+		ArrivedMS: 1700000000123, ExpiresMS: 1700000005000, Persistent: true, HasPriority: true, Priority: 4, Died: true,
 	}
 	q.Add(set, 0, m, m)
 	empty := &core.Message{Persistent: true}
@@ -248,7 +248,7 @@ func testContent(t *testing.T, h Harness) {
 			want := [...]*core.Message{m, empty}[i]
 			if got.Exchange != want.Exchange || got.RoutingKey != want.RoutingKey || got.Form != want.Form ||
 				!bytes.Equal(got.Encoded, want.Encoded) || !bytes.Equal(got.Body, want.Body) || got.ArrivedMS != want.ArrivedMS ||
-				got.ExpiresMS != want.ExpiresMS || !got.Persistent || got.HasPriority != want.HasPriority || got.Priority != want.Priority {
+				got.ExpiresMS != want.ExpiresMS || !got.Persistent || got.HasPriority != want.HasPriority || got.Died != want.Died || got.Priority != want.Priority {
 				t.Fatalf("message %d: %+v, want %+v", i, got, want)
 			}
 		})

@@ -47,6 +47,7 @@ const (
 	FlagTimed       uint8 = 1 << 3 // Its references carry times.
 	FlagOrigin      uint8 = 1 << 4 // Its content says who published it.
 	FlagRetained    uint8 = 1 << 5 // It was kept for those who come later.
+	FlagDied        uint8 = 1 << 6 // It was dead-lettered: its x-death header is ours.
 )
 
 // RefsMax is how many references fit in a record. More are put in several.
