@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
@@ -258,6 +259,51 @@ func TestCancelNotify(t *testing.T) {
 	expect[*wire.QueueDeleteOk](other, 1)
 	plain.method(1, &wire.BasicCancel{ConsumerTag: "c"})
 	expect[*wire.BasicCancelOk](plain, 1)
+}
+
+// TestConsumerTimeout: a consumer that acks too late is told by basic.cancel, or
+// loses its channel if it does not understand that.
+func TestConsumerTimeout(t *testing.T) {
+	var now atomic.Int64
+	now.Store(1_000_000)
+	s := newTestServer(t, func(_ *Options, o *core.Options) {
+		o.Now = now.Load
+		o.ConsumerTimeoutMS = 60_000
+	})
+	r := s.openRaw(t)
+	r.declareAndConsume(false)
+	r.write(publishFrames(1, "", "q", "late", &wire.Properties{}))
+	late, _, _ := r.delivery()
+	now.Add(60_000)
+	s.broker.Advance(now.Load())
+	if m := expect[*wire.BasicCancel](r, 1); m.ConsumerTag != "c" || !m.NoWait {
+		t.Errorf("got %+v", m)
+	}
+	// An ack that comes too late changes nothing, and is no error.
+	r.method(1, &wire.BasicAck{DeliveryTag: late.DeliveryTag}, &wire.QueueDeclare{Queue: "q", Passive: true})
+	if m := expect[*wire.QueueDeclareOk](r, 1); m.MessageCount != 1 || m.ConsumerCount != 0 {
+		t.Errorf("got %+v", m)
+	}
+
+	plain := s.openRawAs(t, &wire.ConnectionTuneOk{ChannelMax: 10, FrameMax: 8192}, nil)
+	plain.method(1, &wire.BasicConsume{Queue: "q", ConsumerTag: "c"})
+	expect[*wire.BasicConsumeOk](plain, 1)
+	if d, _, body := plain.delivery(); !d.Redelivered || body != "late" {
+		t.Errorf("got %+v %q", d, body)
+	}
+	now.Add(60_000)
+	s.broker.Advance(now.Load())
+	m := expect[*wire.ChannelClose](plain, 1)
+	if want := "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms. " +
+		"This timeout value can be configured, see consumers doc guide to learn more"; m.Code != 406 || m.Text != want || m.Class != 0 || m.Method != 0 {
+		t.Errorf("got %+v", m)
+	}
+	plain.method(1, &wire.ChannelCloseOk{}, &wire.ChannelOpen{})
+	expect[*wire.ChannelOpenOk](plain, 1)
+	plain.method(1, &wire.BasicGet{Queue: "q"})
+	if d := expect[*wire.BasicGetOk](plain, 1); !d.Redelivered || d.MessageCount != 0 {
+		t.Errorf("got %+v", d)
+	}
 }
 
 func TestDirectReplyTo(t *testing.T) {
