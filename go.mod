@@ -7,6 +7,7 @@ require (
 	github.com/dlclark/regexp2 v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/michaelklishin/rabbit-hole/v2 v2.12.0
+	github.com/mochi-mqtt/server/v2 v2.7.9
 	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/tidwall/buntdb v1.3.2
 	golang.org/x/sync v0.24.0
