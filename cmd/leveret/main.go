@@ -49,7 +49,7 @@ type ctlCmd struct {
 	Args []string `arg:"" optional:"" name:"verb"`
 }
 
-const description = "A message broker that speaks AMQP 0-9-1 as RabbitMQ does."
+const description = "A message broker that speaks AMQP 0-9-1 and MQTT as RabbitMQ does."
 
 // Help is the middle of `leveret --help`, which is about serving.
 func (serveCmd) Help() string {
@@ -61,7 +61,7 @@ func (serveCmd) Help() string {
 Examples:
 
     leveret
-    leveret --amqp-addr localhost:5673 --http-addr none
+    leveret --amqp-addr localhost:5673 --mqtt-addr none --web-mqtt-addr none
     LEVERET_DEFAULT_PASS=secret leveret --loopback-users none
     leveret --load-definitions definitions.json --memory-limit 2GiB
 
@@ -73,6 +73,7 @@ var helpGroups = []kong.Group{
 	{Key: "listeners", Title: "Listeners"},
 	{Key: "users", Title: "Users and definitions"},
 	{Key: "limits", Title: "Limits"},
+	{Key: "mqtt", Title: "MQTT"},
 	{Key: "storage", Title: "Storage"},
 	{Key: "node", Title: "Identity"},
 	{Key: "logging", Title: "Logging and profiling"},

@@ -68,7 +68,8 @@ func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, addrs: map[string]string{}, stderr: &lockedBuffer{}, done: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], append([]string{"--data-dir=:memory:", "--amqp-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"}, args...)...)
-	p.cmd.Env = append(os.Environ(), asLeveret+"=1", "LEVERET_STOMP_ADDR=none", "LEVERET_WEB_STOMP_ADDR=none")
+	p.cmd.Env = append(os.Environ(), asLeveret+"=1", "LEVERET_STOMP_ADDR=none", "LEVERET_WEB_STOMP_ADDR=none",
+		"LEVERET_MQTT_ADDR=none", "LEVERET_WEB_MQTT_ADDR=none")
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -232,7 +233,9 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	for _, flag := range []string{"--amqp-addr", "--http-addr", "--stomp-addr", "--web-stomp-addr", "--pprof"} {
+	for _, flag := range []string{
+		"--amqp-addr", "--mqtt-addr", "--web-mqtt-addr", "--http-addr", "--stomp-addr", "--web-stomp-addr", "--pprof",
+	} {
 		p := launch(t, flag+"="+ln.Addr().String())
 		if code := p.wait(); code != exitFail {
 			t.Errorf("%s: exit code %d", flag, code)

@@ -17,6 +17,7 @@ import (
 
 	"leveret/adapters/amqp"
 	"leveret/adapters/mgmt"
+	"leveret/adapters/mqtt"
 	"leveret/adapters/stomp"
 	"leveret/cmd/internal/config"
 	"leveret/core"
@@ -86,6 +87,22 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		LoginTimeout:    s.HandshakeTimeout,
 		Web:             stomp.WebOptions{Origins: set.WebOrigins, BasicAuth: s.WebSTOMPAuth},
 	})
+	mqttServer := mqtt.NewServer(mqtt.Options{
+		Broker:           broker,
+		Logger:           log,
+		Version:          version,
+		Exchange:         s.MQTTExchange,
+		VHost:            s.MQTTVHost,
+		NoAnonymous:      !s.MQTTAnonymous,
+		KeepUnauthorized: s.MQTTKeepRefused,
+		MaxPacket:        int(s.MQTTMaxPacket),
+		Prefetch:         s.MQTTPrefetch,
+		SessionExpiryMax: s.MQTTSessionExpiryMax(),
+		KeepAliveMax:     uint16(s.MQTTMaxKeepAlive / time.Second),
+		SysInterval:      s.MQTTSys,
+		SysUser:          s.DefaultUser,
+		ConnectTimeout:   s.HandshakeTimeout,
+	})
 	mgmtServer := mgmt.NewServer(mgmt.Options{
 		Broker:    broker,
 		Logger:    log,
@@ -126,6 +143,10 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 				return stompServer.Serve(serving, l)
 			case protocolWebSTOMP:
 				return stompServer.ServeWeb(serving, l)
+			case protocolMQTT:
+				return mqttServer.Serve(serving, l)
+			case protocolWebMQTT:
+				return mqttServer.ServeWebSocket(serving, l)
 			case protocolHTTP:
 				return mgmtServer.Serve(serving, l)
 			}
@@ -191,6 +212,8 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 // The protocols of listeners, as the API calls them.
 const (
 	protocolAMQP     = "amqp"
+	protocolMQTT     = "mqtt"
+	protocolWebMQTT  = "http/web-mqtt"
 	protocolHTTP     = "http"
 	protocolSTOMP    = "stomp"
 	protocolWebSTOMP = "http/web-stomp"
@@ -219,6 +242,16 @@ func listen(set *config.Settings) (listenerList, error) {
 	}
 	for _, addr := range set.AMQPAddrs {
 		if err := open(protocolAMQP, addr, func(addr string) (net.Listener, error) { return amqp.Listen(addr, "--amqp-addr") }); err != nil {
+			return nil, err
+		}
+	}
+	for _, addr := range set.MQTTAddrs {
+		if err := open(protocolMQTT, addr, func(addr string) (net.Listener, error) { return mqtt.Listen(addr, "--mqtt-addr") }); err != nil {
+			return nil, err
+		}
+	}
+	for _, addr := range set.WebMQTTAddrs {
+		if err := open(protocolWebMQTT, addr, func(addr string) (net.Listener, error) { return mqtt.ListenWebSocket(addr, "--web-mqtt-addr") }); err != nil {
 			return nil, err
 		}
 	}

@@ -153,6 +153,7 @@ func startLeveretOn(binary, logPath string, addrs []string) (*leveret, error) {
 		"--http-addr", addrs[1],
 		"--stomp-addr", addrs[2],
 		"--web-stomp-addr", addrs[3],
+		"--mqtt-addr", "none", "--web-mqtt-addr", "none",
 		"--log-level", "info",
 	)
 	b.cmd.Stdout, b.cmd.Stderr = log, log

@@ -15,8 +15,10 @@ import (
 // Serve are the broker's flags. Tags carry the whole description; kong fills
 // the fields from flags, then environment, then default.
 type Serve struct {
-	AMQPAddr []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
-	HTTPAddr []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
+	AMQPAddr    []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
+	MQTTAddr    []string `name:"mqtt-addr" group:"listeners" env:"LEVERET_MQTT_ADDR" default:":1883" placeholder:"ADDR" help:"Where MQTT clients connect; none to serve no MQTT. [:1883]"`
+	WebMQTTAddr []string `name:"web-mqtt-addr" group:"listeners" env:"LEVERET_WEB_MQTT_ADDR" default:":15675" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket, path /ws; none to serve none. [:15675]"`
+	HTTPAddr    []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
 
 	STOMPAddr       []string `name:"stomp-addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
 	WebSTOMPAddr    []string `name:"web-stomp-addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
@@ -40,6 +42,17 @@ type Serve struct {
 	ConsumerTimeout  time.Duration `name:"consumer-timeout" group:"limits" env:"LEVERET_CONSUMER_TIMEOUT" default:"0s" placeholder:"TIME" help:"How long a consumer may take to acknowledge a delivery before it is ended and loses it; queues and policies may say otherwise. 0 is for ever. [0s]"`
 	HandshakeTimeout time.Duration `name:"handshake-timeout" group:"limits" env:"LEVERET_HANDSHAKE_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long a client may take to log in. [10s]"`
 
+	MQTTExchange      string        `name:"mqtt-exchange" group:"mqtt" env:"LEVERET_MQTT_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The topic exchange that MQTT topics are routing keys of. [amq.topic]"`
+	MQTTVHost         string        `name:"mqtt-vhost" group:"mqtt" env:"LEVERET_MQTT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host of MQTT clients whose user name does not begin with one, as in VHOST:USER. [/]"`
+	MQTTAnonymous     bool          `name:"mqtt-anonymous" negatable:"" group:"mqtt" env:"LEVERET_MQTT_ANONYMOUS" default:"true" help:"MQTT clients without credentials are the user guest, as far as that may log in from where they are. [true]"`
+	MQTTMaxPacket     Size          `name:"mqtt-max-packet" group:"mqtt" env:"LEVERET_MQTT_MAX_PACKET" default:"16MiB" placeholder:"SIZE" help:"The largest MQTT packet. [16MiB]"`
+	MQTTSessionExpiry time.Duration `name:"mqtt-session-expiry" group:"mqtt" env:"LEVERET_MQTT_SESSION_EXPIRY" default:"24h" placeholder:"TIME" help:"How long an MQTT session may outlive its connection; negative for as long as it asks for. [24h]"`
+	MQTTMaxSessions   int           `name:"mqtt-max-sessions" group:"mqtt" env:"LEVERET_MQTT_MAX_SESSIONS" default:"0" placeholder:"N" help:"MQTT sessions there may be, connected or not; 0 for any number. [0]"`
+	MQTTPrefetch      int           `name:"mqtt-prefetch" group:"mqtt" env:"LEVERET_MQTT_PREFETCH" default:"256" placeholder:"N" help:"Messages of QoS 1 and 2 sent to an MQTT client before it acknowledges one. [256]"`
+	MQTTMaxKeepAlive  time.Duration `name:"mqtt-max-keepalive" group:"mqtt" env:"LEVERET_MQTT_MAX_KEEPALIVE" default:"0s" placeholder:"TIME" help:"The longest keep alive of an MQTT 5 client, who is told; 0 for any. [0s]"`
+	MQTTSys           time.Duration `name:"mqtt-sys" group:"mqtt" env:"LEVERET_MQTT_SYS" default:"0s" placeholder:"TIME" help:"Publish figures under $SYS this often; 0 for never. [0s]"`
+	MQTTKeepRefused   bool          `name:"mqtt-keep-refused" group:"mqtt" env:"LEVERET_MQTT_KEEP_REFUSED" default:"false" help:"Leave MQTT connections open whose publish or subscription lacks a permission. [false]"`
+
 	DataDir     string        `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:"./leveret-data" placeholder:"DIR" help:"Where the broker keeps what must survive a restart; made if need be. :memory: keeps nothing. [./leveret-data]"`
 	Sync        string        `name:"sync" group:"storage" env:"LEVERET_SYNC" default:"always" enum:"always,interval,none" placeholder:"POLICY" help:"When a persistent message counts as stored: always, when it is on disk and survives the loss of power; interval, when the operating system has it, which syncs every --sync-every; none, the same without syncs. A crash of leveret alone loses nothing in either. [always]"`
 	SyncEvery   time.Duration `name:"sync-every" group:"storage" env:"LEVERET_SYNC_EVERY" default:"1s" placeholder:"TIME" help:"How often --sync interval syncs. [1s]"`
@@ -58,6 +71,8 @@ const InMemory = ":memory:"
 // Settings are what Serve comes to on this machine.
 type Settings struct {
 	AMQPAddrs     []string // host:port each; empty serves none.
+	MQTTAddrs     []string
+	WebMQTTAddrs  []string
 	HTTPAddrs     []string
 	STOMPAddrs    []string
 	WebSTOMPAddrs []string
@@ -79,6 +94,12 @@ func (s *Serve) Resolve() (*Settings, error) {
 	if out.AMQPAddrs, err = addresses("--amqp-addr", s.AMQPAddr); err != nil {
 		return nil, err
 	}
+	if out.MQTTAddrs, err = addresses("--mqtt-addr", s.MQTTAddr); err != nil {
+		return nil, err
+	}
+	if out.WebMQTTAddrs, err = addresses("--web-mqtt-addr", s.WebMQTTAddr); err != nil {
+		return nil, err
+	}
 	if out.HTTPAddrs, err = addresses("--http-addr", s.HTTPAddr); err != nil {
 		return nil, err
 	}
@@ -96,8 +117,8 @@ func (s *Serve) Resolve() (*Settings, error) {
 			return nil, err
 		}
 	}
-	if len(out.AMQPAddrs)+len(out.HTTPAddrs)+len(out.STOMPAddrs)+len(out.WebSTOMPAddrs) == 0 {
-		return nil, errors.New("--amqp-addr none, --http-addr none, --stomp-addr none, --web-stomp-addr none: nothing is left to listen on")
+	if len(out.AMQPAddrs)+len(out.MQTTAddrs)+len(out.WebMQTTAddrs)+len(out.HTTPAddrs)+len(out.STOMPAddrs)+len(out.WebSTOMPAddrs) == 0 {
+		return nil, errors.New("every --...-addr is none: nothing is left to listen on")
 	}
 
 	switch {
@@ -121,6 +142,18 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, fmt.Errorf("--queue-memory %d is less than 64KiB", s.QueueMemory)
 	case s.ConsumerTimeout < 0:
 		return nil, fmt.Errorf("--consumer-timeout %v is not a time to wait", s.ConsumerTimeout)
+	case s.MQTTExchange == "" || s.MQTTVHost == "":
+		return nil, errors.New("--mqtt-exchange and --mqtt-vhost must not be empty")
+	case s.MQTTMaxPacket < 64<<10 || s.MQTTMaxPacket > 256<<20:
+		return nil, fmt.Errorf("--mqtt-max-packet %d is not between 64KiB and 256MiB", s.MQTTMaxPacket)
+	case s.MQTTPrefetch < 1 || s.MQTTPrefetch > 16384:
+		return nil, fmt.Errorf("--mqtt-prefetch %d is not between 1 and 16384", s.MQTTPrefetch)
+	case s.MQTTMaxSessions < 0:
+		return nil, fmt.Errorf("--mqtt-max-sessions %d is negative", s.MQTTMaxSessions)
+	case s.MQTTMaxKeepAlive < 0 || s.MQTTMaxKeepAlive > 65535*time.Second || s.MQTTMaxKeepAlive%time.Second != 0:
+		return nil, fmt.Errorf("--mqtt-max-keepalive %v is not a whole number of seconds between 0 and 65535", s.MQTTMaxKeepAlive)
+	case s.MQTTSys < 0:
+		return nil, fmt.Errorf("--mqtt-sys %v is not a time", s.MQTTSys)
 	case s.HandshakeTimeout <= 0:
 		return nil, fmt.Errorf("--handshake-timeout %v is not a time to wait", s.HandshakeTimeout)
 	}
@@ -212,4 +245,13 @@ func (s *Serve) AMQPChannelMax() uint16 {
 		return 65535
 	}
 	return s.ChannelMax
+}
+
+// MQTTSessionExpiryMax is the longest life of an MQTT session without a
+// connection, as the adapter wants it: 0 would be its default.
+func (s *Serve) MQTTSessionExpiryMax() time.Duration {
+	if s.MQTTSessionExpiry == 0 {
+		return time.Nanosecond
+	}
+	return s.MQTTSessionExpiry
 }

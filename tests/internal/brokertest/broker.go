@@ -68,6 +68,7 @@ type Broker struct {
 	HTTP            string // host:port of the management API.
 	Pprof           string // host:port of Go's profiles.
 	STOMP, WebSTOMP string // host:port.
+	MQTT, WebMQTT   string // host:port.
 
 	log     string
 	started time.Time
@@ -79,7 +80,7 @@ type Broker struct {
 // Start starts a broker on free ports of the loopback interface and returns
 // once it accepts on all of them.
 func Start(o Options) (*Broker, error) {
-	addrs, err := FreeAddrs(5)
+	addrs, err := FreeAddrs(7)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,10 @@ func Start(o Options) (*Broker, error) {
 		return nil, err
 	}
 	defer log.Close()
-	b := &Broker{AMQP: addrs[0], HTTP: addrs[1], Pprof: addrs[2], STOMP: addrs[3], WebSTOMP: addrs[4], log: o.Log, exited: make(chan struct{})}
+	b := &Broker{
+		AMQP: addrs[0], HTTP: addrs[1], Pprof: addrs[2], STOMP: addrs[3], WebSTOMP: addrs[4], MQTT: addrs[5], WebMQTT: addrs[6],
+		log: o.Log, exited: make(chan struct{}),
+	}
 	if o.DataDir == "" {
 		o.DataDir = ":memory:"
 	}
@@ -103,7 +107,8 @@ func Start(o Options) (*Broker, error) {
 		b.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: o.UID, Gid: o.UID}}
 	}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
-	b.cmd.Env = append(os.Environ(), "LEVERET_STOMP_ADDR="+b.STOMP, "LEVERET_WEB_STOMP_ADDR="+b.WebSTOMP)
+	b.cmd.Env = append(os.Environ(), "LEVERET_STOMP_ADDR="+b.STOMP, "LEVERET_WEB_STOMP_ADDR="+b.WebSTOMP,
+		"LEVERET_MQTT_ADDR="+b.MQTT, "LEVERET_WEB_MQTT_ADDR="+b.WebMQTT)
 	b.started = time.Now()
 	if err := b.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start leveret: %w", err)
