@@ -118,7 +118,7 @@ func (s *Serve) Resolve() (*Settings, error) {
 		}
 	}
 	if len(out.AMQPAddrs)+len(out.MQTTAddrs)+len(out.WebMQTTAddrs)+len(out.HTTPAddrs)+len(out.STOMPAddrs)+len(out.WebSTOMPAddrs) == 0 {
-		return nil, errors.New("every --...-addr is none: nothing is left to listen on")
+		return nil, errors.New("--amqp-addr none and all the others: nothing is left to listen on")
 	}
 
 	switch {
