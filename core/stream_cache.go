@@ -65,7 +65,10 @@ func (c *streamCache) add(ms []StreamMessage, limit int64) {
 // more than limit.
 func (c *streamCache) put(b *StreamBlock, limit int64) {
 	c.clock++
-	at, _ := c.search(b.First)
+	at, found := c.search(b.First)
+	if found { // The last block of a file has grown.
+		c.drop(at)
+	}
 	c.blocks = slices.Insert(c.blocks, at, &cachedBlock{b, c.clock})
 	c.bytes += b.Bytes
 	c.messages += len(b.Messages)

@@ -61,6 +61,9 @@ func (l *memoryStream) Bounds() StreamBounds {
 func (l *memoryStream) Append(ms []StreamMessage) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for len(ms) != 0 && ms[0].Offset < l.mu.next {
+		ms = ms[1:]
+	}
 	for len(ms) != 0 {
 		n, bytes := 0, int64(0)
 		for n < len(ms) && bytes < memoryBlockBytes {

@@ -24,18 +24,19 @@ type StreamOptions struct {
 }
 
 // ErrStreamFull is wrapped by Append's error when there is no room at the
-// moment; nothing was appended, and it may be tried again.
+// moment; it may be tried again.
 var ErrStreamFull = errors.New("no room for the stream")
 
-// StreamLog is one stream: messages with ascending offsets. Append and Retain
-// are called by one goroutine at a time, the others by any; all may block.
+// StreamLog is one stream: messages with ascending offsets. Append is called by
+// one goroutine at a time, the others by any; all but Bounds may block.
 type StreamLog interface {
 	// Bounds says what is kept now, at no cost.
 	Bounds() StreamBounds
 
-	// Append puts ms, whose offsets ascend and are at least Bounds().Next, at
-	// the end, and returns when they are on disk. It keeps the messages no
-	// longer, unless the store is one in memory. After an error that is not
+	// Append puts ms, whose offsets ascend, at the end, and returns when they
+	// are on disk. It keeps the messages no longer, unless the store is one in
+	// memory. Messages below Bounds().Next are there already, from an attempt
+	// that ended half way, and are passed over. After an error that is not
 	// ErrStreamFull the stream takes nothing any more.
 	Append(ms []StreamMessage) error
 

@@ -11,6 +11,7 @@ import (
 
 	"leveret/core"
 	"leveret/persist/meta"
+	"leveret/persist/stream"
 	"leveret/persist/vfs"
 )
 
@@ -24,13 +25,18 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-const logDir = "log"
+const (
+	logDir     = "log"
+	streamsDir = "streams"
+)
 
-// Store is a data directory: definitions in it, messages in its folder "log".
-// Whoever is given the two closes them.
+// Store is a data directory: definitions in it, messages in its folder "log",
+// what is in streams in its folder "streams". Whoever is given the three closes
+// them.
 type Store struct {
 	Definitions *meta.Store
 	Log         *Log
+	Streams     *stream.Store
 	lacking     bool // A definition of a queue may be among what was damaged.
 }
 
@@ -74,12 +80,17 @@ func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	case logErr != nil:
 		return nil, errors.Join(logErr, s.Definitions.Close())
 	}
+	s.Streams, err = stream.Open(fsys, filepath.Join(dir, streamsDir), o.Logger)
+	if err != nil {
+		return nil, errors.Join(err, s.Log.Close(), s.Definitions.Close())
+	}
 	return s, nil
 }
 
 // Backup makes a copy of the running store in the directory dst, which must not
 // exist or be empty: definitions first, so that no message of a queue is
-// missing that they know. A broker starts from it.
+// missing that they know, streams last, since they get what the log lets go of.
+// A broker starts from it.
 func (s *Store) Backup(dst string) error {
 	names, err := s.Log.fs.ReadDir(dst)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -91,5 +102,8 @@ func (s *Store) Backup(dst string) error {
 	if err := s.Definitions.Snapshot(dst); err != nil {
 		return err
 	}
-	return s.Log.Backup(filepath.Join(dst, logDir))
+	if err := s.Log.Backup(filepath.Join(dst, logDir)); err != nil {
+		return err
+	}
+	return s.Streams.Backup(filepath.Join(dst, streamsDir))
 }

@@ -173,6 +173,7 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 	o := core.Options{
 		Definitions:       stored.definitions,
 		Log:               stored.log,
+		Streams:           stored.streams,
 		QueueMemory:       int64(s.QueueMemory),
 		ConsumerTimeoutMS: s.ConsumerTimeout.Milliseconds(),
 		NodeName:          set.NodeName,

@@ -16,6 +16,7 @@ import (
 type storage struct {
 	definitions core.Definitions
 	log         core.MessageLog
+	streams     core.StreamStore
 	store       *persist.Store // nil without a data directory.
 }
 
@@ -32,7 +33,7 @@ func openStorage(s *config.Serve, log *slog.Logger, onFailure context.CancelCaus
 	if err != nil {
 		return nil, explainOpen(s.DataDir, err)
 	}
-	return &storage{store.Definitions, &fatalLog{store.Log, onFailure}, store}, nil
+	return &storage{store.Definitions, &fatalLog{store.Log, onFailure}, store.Streams, store}, nil
 }
 
 // close ends a storage that no broker has taken over.
@@ -40,7 +41,7 @@ func (s *storage) close() error {
 	if s.store == nil {
 		return nil
 	}
-	return errors.Join(s.store.Log.Close(), s.store.Definitions.Close())
+	return errors.Join(s.store.Log.Close(), s.store.Streams.Close(), s.store.Definitions.Close())
 }
 
 // backup returns what copies the data directory, nil if there is none.

@@ -15,6 +15,7 @@ import (
 	"leveret/persist"
 	"leveret/persist/meta"
 	"leveret/persist/segment"
+	"leveret/persist/stream"
 	"leveret/persist/vfs"
 )
 
@@ -41,7 +42,10 @@ type stopped struct {
 	damage []meta.Damage
 }
 
-const logFolder = "log"
+const (
+	logFolder     = "log"
+	streamsFolder = "streams"
+)
 
 // openStopped reads the definitions in dir.
 func openStopped(dir string) (*stopped, error) {
@@ -96,7 +100,7 @@ func (s *stopped) explain(err error) error {
 		return exitf(exitUnavailable, "%s is in use by a running broker (%s): stop it first, or take a backup", s.dir, locked.Holder)
 	case errors.Is(err, fs.ErrNotExist):
 		return exitf(exitNoStore, "%s is not a data directory of leveret: %v", s.dir, err)
-	case errors.Is(err, meta.ErrNewerFormat), errors.Is(err, segment.ErrVersion):
+	case errors.Is(err, meta.ErrNewerFormat), errors.Is(err, segment.ErrVersion), errors.Is(err, stream.ErrVersion):
 		return exitf(exitNoStore, "%v: use that version's leveret", err)
 	case errors.Is(err, fs.ErrPermission):
 		return exitf(exitNoPermission, "%v", err)
@@ -129,12 +133,17 @@ func (v *storeCheck) Run(t *tool) error {
 		return s.explain(err)
 	}
 
-	rows := s.rows(report.Queues)
-	problems := s.problems(&report)
+	streams, err := stream.Check(vfs.OS, filepath.Join(v.Dir, streamsFolder))
+	if err != nil {
+		return s.explain(err)
+	}
+
+	rows := s.rows(report.Queues, streams)
+	problems := s.problems(&report, streams)
 	if t.print.format == "json" {
-		t.print.document(s.document(&report, rows, problems))
+		t.print.document(s.document(&report, streams, rows, problems))
 	} else {
-		s.print(&t.print, &report, rows)
+		s.print(&t.print, &report, streams, rows)
 	}
 	if len(problems) > 0 {
 		return exitf(exitData, "%s\n%s is damaged in %d places. A broker that starts on it sets them aside and serves the rest.",
@@ -144,25 +153,31 @@ func (v *storeCheck) Run(t *tool) error {
 	return nil
 }
 
-// rows joins what the log holds with the names of the queues.
-func (s *stopped) rows(levels []persist.QueueReport) []queueRow {
+// rows joins what the log and the streams hold with the names of the queues.
+func (s *stopped) rows(levels []persist.QueueReport, streams []stream.Report) []queueRow {
 	byID := make(map[core.QueueID]*queueRow)
 	for id, q := range s.queues {
 		if q.Durable {
 			byID[id] = &queueRow{vhost: q.VHost, name: q.Name}
 		}
 	}
-	for _, l := range levels {
-		r := byID[l.Queue]
+	add := func(id core.QueueID, messages, bytes int64) {
+		r := byID[id]
 		if r == nil {
-			if l.Messages == 0 {
-				continue
+			if messages == 0 {
+				return
 			}
-			r = &queueRow{name: fmt.Sprintf("(no definition, number %d)", l.Queue)}
-			byID[l.Queue] = r
+			r = &queueRow{name: fmt.Sprintf("(no definition, number %d)", id)}
+			byID[id] = r
 		}
-		r.messages += l.Messages
-		r.bytes += l.BodyBytes
+		r.messages += messages
+		r.bytes += bytes
+	}
+	for _, l := range levels {
+		add(l.Queue, l.Messages, l.BodyBytes)
+	}
+	for _, r := range streams {
+		add(r.Queue, r.Messages, r.Bytes)
 	}
 	rows := make([]queueRow, 0, len(byID))
 	for _, r := range byID {
@@ -179,7 +194,7 @@ func (s *stopped) rows(levels []persist.QueueReport) []queueRow {
 
 // problems are what is damaged, one line each. The end of a file that was being
 // written when the broker died is none: nobody was told that it was stored.
-func (s *stopped) problems(report *persist.Report) []string {
+func (s *stopped) problems(report *persist.Report, streams []stream.Report) []string {
 	var lines []string
 	for i := range s.damage {
 		if !s.damage[i].Unsynced {
@@ -188,6 +203,11 @@ func (s *stopped) problems(report *persist.Report) []string {
 	}
 	for _, d := range report.Damage {
 		lines = append(lines, d.String())
+	}
+	for _, r := range streams {
+		for _, d := range r.Damage {
+			lines = append(lines, d.String())
+		}
 	}
 	for _, m := range report.Missing {
 		name := fmt.Sprintf("queue number %d", m.Queue)
@@ -199,7 +219,7 @@ func (s *stopped) problems(report *persist.Report) []string {
 	return lines
 }
 
-func (s *stopped) print(p *printer, report *persist.Report, rows []queueRow) {
+func (s *stopped) print(p *printer, report *persist.Report, streams []stream.Report, rows []queueRow) {
 	if !p.quiet {
 		var kinds []string
 		for k := core.DefVHost; k <= core.DefGlobal; k++ {
@@ -209,6 +229,10 @@ func (s *stopped) print(p *printer, report *persist.Report, rows []queueRow) {
 		}
 		p.banner("Definitions: %s", strings.Join(kinds, ", "))
 		p.banner("Log: %d segments, %d groups written, %d messages in queues, last checkpoint after group %d", report.Segments, report.Groups, report.Messages, report.Checkpoint)
+		if len(streams) > 0 {
+			segments, messages := streamTotals(streams)
+			p.banner("Streams: %d with %d segments, %d messages", len(streams), segments, messages)
+		}
 		if report.TornBytes > 0 {
 			p.banner("The last group was not written completely, %d bytes: as after a crash; nobody was told that it was stored.", report.TornBytes)
 		}
@@ -220,7 +244,16 @@ func (s *stopped) print(p *printer, report *persist.Report, rows []queueRow) {
 	p.table([]string{"vhost", "name", "messages", "message_bytes"}, table)
 }
 
-func (s *stopped) document(report *persist.Report, rows []queueRow, problems []string) any {
+func streamTotals(streams []stream.Report) (segments int, messages int64) {
+	for _, r := range streams {
+		segments += r.Segments
+		messages += r.Messages
+	}
+	return segments, messages
+}
+
+func (s *stopped) document(report *persist.Report, streams []stream.Report, rows []queueRow, problems []string) any {
+	segments, messages := streamTotals(streams)
 	queues := make([]map[string]any, len(rows))
 	for i, r := range rows {
 		queues[i] = map[string]any{"vhost": r.vhost, "name": r.name, "messages": r.messages, "message_bytes": r.bytes}
@@ -235,6 +268,7 @@ func (s *stopped) document(report *persist.Report, rows []queueRow, problems []s
 			"segments": report.Segments, "groups": report.Groups, "messages": report.Messages,
 			"checkpoint": report.Checkpoint, "torn_bytes": report.TornBytes,
 		},
+		"streams": map[string]any{"streams": len(streams), "segments": segments, "messages": messages},
 	}
 }
 
@@ -255,6 +289,9 @@ func (v *storeDump) Run(t *tool) error {
 		fmt.Fprintln(w, "damage:", s.damage[i].String())
 	}
 	if err := persist.Dump(vfs.OS, filepath.Join(v.Dir, logFolder), w); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(s.explain(err), w.Flush())
+	}
+	if err := stream.Dump(vfs.OS, filepath.Join(v.Dir, streamsFolder), w); err != nil {
 		return errors.Join(s.explain(err), w.Flush())
 	}
 	return w.Flush()
