@@ -97,14 +97,15 @@ func FuzzIndex(f *testing.F) {
 // memoryFile is a file to scan.
 type memoryFile struct{ *bytes.Reader }
 
-func (memoryFile) WriteAt([]byte, int64) (int, error) { return 0, nil }
-func (memoryFile) Write([]byte) (int, error)          { return 0, nil }
-func (memoryFile) Close() error                       { return nil }
-func (memoryFile) Name() string                       { return "memory" }
-func (f memoryFile) Size() (int64, error)             { return f.Reader.Size(), nil }
-func (memoryFile) Truncate(int64) error               { return nil }
-func (memoryFile) Sync() error                        { return nil }
-func (memoryFile) Preallocate(int64, int64) error     { return nil }
+func (memoryFile) WriteAt([]byte, int64) (int, error)        { return 0, nil }
+func (memoryFile) Write([]byte) (int, error)                 { return 0, nil }
+func (memoryFile) Close() error                              { return nil }
+func (memoryFile) Name() string                              { return "memory" }
+func (f memoryFile) Size() (int64, error)                    { return f.Reader.Size(), nil }
+func (memoryFile) Truncate(int64) error                      { return nil }
+func (memoryFile) Sync() error                               { return nil }
+func (memoryFile) Preallocate(int64, int64) error            { return nil }
+func (f memoryFile) NextData(at int64) (int64, int64, error) { return at, f.Reader.Size(), nil }
 
 // FuzzScan looks for chunks in rubbish: it ends, and what it finds is in the
 // file.
