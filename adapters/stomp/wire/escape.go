@@ -6,14 +6,12 @@ import (
 )
 
 // AppendEscaped appends s as a header's name or value in a frame of version v:
+// in 1.1 and 1.2 line feed, carriage return, backslash and colon as \n, \r, \\
+// and \c. (1.1 has no \r, but readers that take a bare carriage return for a
+// piece of a line's end; RabbitMQ writes it too.)
 //
-//	     line feed   backslash   colon   carriage return
-//	1.0  \n          as it is    as is   as it is
-//	1.1  \n          \\          \c      as it is
-//	1.2  \n          \\          \c      \r
-//
-// Version 1.0 knows no escapes; a line feed in it would end the header. A NUL
-// cannot be said in any version and is left out.
+// Version 1.0 knows no escapes; there only what would end the header is
+// written so. A NUL cannot be said in any version and is left out.
 func AppendEscaped[T ~string | ~[]byte](dst []byte, s T, v Version) []byte {
 	from := 0
 	for i := range len(s) {
@@ -33,9 +31,6 @@ func AppendEscaped[T ~string | ~[]byte](dst []byte, s T, v Version) []byte {
 			}
 			e = `\c`
 		case '\r':
-			if v != V12 {
-				continue
-			}
 			e = `\r`
 		default:
 			continue
@@ -147,24 +142,28 @@ func appendLines(dst, form []byte, v Version) []byte {
 		}
 		form = form[1+end+2:]
 	}
-	if v == V12 || bytes.IndexByte(form, '\\') < 0 {
+	if v != V10 || bytes.IndexByte(form, '\\') < 0 {
 		return append(dst, form...)
 	}
-	// Escapes differ: \c is not 1.0's, \r only 1.2's.
+	// A colon in a name stays escaped: nothing else keeps name and value apart.
+	inName := true
 	for i := 0; i < len(form); i++ {
-		if form[i] != '\\' || i+1 == len(form) {
-			dst = append(dst, form[i])
+		switch c := form[i]; {
+		case c == ':':
+			inName = false
+		case c == '\n':
+			inName = true
+		case c == '\\' && i+1 < len(form):
+			i++
+			switch c := form[i]; {
+			case c == 'n', c == 'r', c == 'c' && inName:
+				dst = append(dst, '\\', c)
+			default:
+				dst = append(dst, unescaped(c))
+			}
 			continue
 		}
-		i++
-		switch c := form[i]; {
-		case c == 'r':
-			dst = append(dst, '\r')
-		case v == V11 || c == 'n':
-			dst = append(dst, '\\', c)
-		default:
-			dst = append(dst, unescaped(c))
-		}
+		dst = append(dst, form[i])
 	}
 	return dst
 }
