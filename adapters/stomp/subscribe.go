@@ -39,9 +39,9 @@ var (
 // declared.
 func paramsOf(f *frame.Frame, kind destKind) (p queueParams, err error) {
 	shared := kind == toQueue
-	durable, given, err := flag(f, "durable")
+	durable, given, err := boolean(f, "durable")
 	if err == nil && !given {
-		durable, given, err = flag(f, "persistent")
+		durable, given, err = boolean(f, "persistent")
 	}
 	if err != nil {
 		return p, err
@@ -49,12 +49,12 @@ func paramsOf(f *frame.Frame, kind destKind) (p queueParams, err error) {
 	p.durable = durable || !given && shared
 	p.exclusive = !p.durable
 	p.autoDelete = !p.durable || !shared
-	if v, given, err := flag(f, "auto-delete"); err != nil {
+	if v, given, err := boolean(f, "auto-delete"); err != nil {
 		return p, err
 	} else if given {
 		p.autoDelete = v
 	}
-	if v, given, err := flag(f, "exclusive"); err != nil {
+	if v, given, err := boolean(f, "exclusive"); err != nil {
 		return p, err
 	} else if given {
 		p.exclusive = v
@@ -74,7 +74,7 @@ func paramsOf(f *frame.Frame, kind destKind) (p queueParams, err error) {
 		}
 	}
 	for _, name := range flagArguments {
-		v, given, err := flag(f, name)
+		v, given, err := boolean(f, name)
 		if err != nil {
 			return p, err
 		}
@@ -85,8 +85,8 @@ func paramsOf(f *frame.Frame, kind destKind) (p queueParams, err error) {
 	return p, nil
 }
 
-// flag reads a header that is true or false.
-func flag(f *frame.Frame, name string) (v, given bool, err error) {
+// boolean reads a header that is true or false.
+func boolean(f *frame.Frame, name string) (v, given bool, err error) {
 	text, given := f.Header.Contains(name)
 	switch {
 	case !given:
@@ -230,7 +230,7 @@ func consumeParams(f *frame.Frame, o *core.ConsumeOptions) error {
 		}
 		o.Arguments = append(o.Arguments, core.Field{Name: "x-stream-filter", Value: list})
 	}
-	if v, given, err := flag(f, "x-stream-match-unfiltered"); err != nil {
+	if v, given, err := boolean(f, "x-stream-match-unfiltered"); err != nil {
 		return err
 	} else if given {
 		o.Arguments = append(o.Arguments, core.Field{Name: "x-stream-match-unfiltered", Value: v})
@@ -261,7 +261,9 @@ func (c *conn) source(d *destination, f *frame.Frame, id string) (string, error)
 		return d.key, nil
 	case toQueue:
 		if _, ok := c.declared[d.key]; ok {
-			return d.key, nil
+			if _, ok := c.session.VHost().Queue(d.key); ok {
+				return d.key, nil
+			}
 		}
 		p, err := paramsOf(f, toQueue)
 		if err != nil {
@@ -340,9 +342,9 @@ func (c *conn) unsubscribe(f *frame.Frame) error {
 	if s == nil || s.ended {
 		return open("No subscription found", "'UNSUBSCRIBE' names no subscription of this connection: '%s'", tag[2:])
 	}
-	durable, given, err := flag(f, "durable")
+	durable, given, err := boolean(f, "durable")
 	if err == nil && !given {
-		durable, _, err = flag(f, "persistent")
+		durable, _, err = boolean(f, "persistent")
 	}
 	if err != nil {
 		return err
