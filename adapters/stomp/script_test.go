@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-stomp/stomp/v3/frame"
 
+	"leveret/adapters/stomp/wire"
 	"leveret/core"
 	"leveret/core/auth"
 )
@@ -61,6 +62,7 @@ type scriptClient struct {
 	*client
 	session string
 	wants   map[string]bool // Receipts.
+	later   []string        // Receipts that come after a COMMIT.
 	closed  bool
 	spoke   bool // Has sent something.
 	syncs   int
@@ -204,7 +206,18 @@ func (e *scriptEnv) command(line string) {
 			h = strings.ReplaceAll(h, "@@S@@", "@@"+c.session+"@@")
 			b.WriteString(h + "\n")
 			if id, ok := strings.CutPrefix(h, "receipt:"); ok {
-				c.wants[id] = true
+				id, _ = wire.Unescape([]byte(id), wire.V12) // As the reader returns it.
+				if w[0] == "SEND" && strings.Contains(line, " transaction:") {
+					c.later = append(c.later, id)
+				} else {
+					c.wants[id] = true
+				}
+			}
+			if w[0] == "COMMIT" {
+				for _, id := range c.later {
+					c.wants[id] = true
+				}
+				c.later = nil
 			}
 		}
 		if strings.Contains(body, "\x00") && !strings.Contains(b.String(), "content-length:") {
@@ -263,6 +276,7 @@ func (e *scriptEnv) collect(name string) {
 			}
 			id := f.Header.Get("receipt-id")
 			delete(c.wants, id)
+			c.later = slices.DeleteFunc(c.later, func(l string) bool { return l == id })
 			switch {
 			case f.Command == "RECEIPT" && id == sync:
 				done = true

@@ -150,7 +150,7 @@ func (c *client) send(texts ...string) {
 	}
 }
 
-// frames sends frames written with "^" in place of NUL, each without its end.
+// frames sends frames that are written without their ends.
 func (c *client) frames(texts ...string) {
 	c.t.Helper()
 	for _, s := range texts {
@@ -206,14 +206,6 @@ func (c *client) expectEnd() {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		c.t.Fatal("the server did not close")
 	}
-}
-
-// sync waits until the server has handled all that was sent.
-func (c *client) sync() {
-	c.t.Helper()
-	c.frames("BEGIN\ntransaction:sync\nreceipt:begin-sync", "ABORT\ntransaction:sync\nreceipt:sync")
-	c.expect("RECEIPT", "receipt-id", "begin-sync")
-	c.expect("RECEIPT", "receipt-id", "sync")
 }
 
 func show(f *frame.Frame) string {

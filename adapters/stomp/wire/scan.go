@@ -95,6 +95,9 @@ func (s *Scanner) Head(b []byte) (bool, error) {
 		}
 		end := s.searched + i
 		if err := s.line(b, end); err != nil {
+			if e := checkHead(b[:end+1]); e != nil {
+				err = e // That is what was wrong first.
+			}
 			return false, err
 		}
 		s.at, s.searched = end+1, end+1
@@ -133,9 +136,6 @@ func (s *Scanner) line(b []byte, end int) error {
 			return ErrCommandTooLong
 		}
 		s.Command, s.commandN = commandOf(l), len(l)
-		if s.Command == Unknown {
-			return checkLine(l)
-		}
 		return nil
 	case len(l) == 0:
 		s.HeadLen = end + 1
@@ -146,9 +146,6 @@ func (s *Scanner) line(b []byte, end int) error {
 	}
 	colon := bytes.IndexByte(l, ':')
 	if colon <= 0 {
-		if err := checkLine(l); err != nil {
-			return err
-		}
 		if colon < 0 {
 			return ErrNoColon
 		}
@@ -158,12 +155,18 @@ func (s *Scanner) line(b []byte, end int) error {
 	return nil
 }
 
-func checkLine(l []byte) error {
-	if bytes.IndexByte(l, 0) >= 0 {
+// checkHead looks for bytes that no line may hold. head ends in a line feed.
+func checkHead(head []byte) error {
+	if bytes.IndexByte(head, 0) >= 0 {
 		return ErrNULInHeader
 	}
-	if bytes.IndexByte(l, '\r') >= 0 {
-		return ErrCarriageReturn
+	if bytes.IndexByte(head, '\r') < 0 {
+		return nil
+	}
+	for i, c := range head {
+		if c == '\r' && head[i+1] != '\n' {
+			return ErrCarriageReturn
+		}
 	}
 	return nil
 }
@@ -171,15 +174,8 @@ func checkLine(l []byte) error {
 // endHead checks the headers as a whole.
 func (s *Scanner) endHead(b []byte) error {
 	head := b[:s.HeadLen]
-	if bytes.IndexByte(head, 0) >= 0 {
-		return ErrNULInHeader
-	}
-	if bytes.IndexByte(head, '\r') >= 0 {
-		for i, c := range head {
-			if c == '\r' && head[i+1] != '\n' {
-				return ErrCarriageReturn
-			}
-		}
+	if err := checkHead(head); err != nil {
+		return err
 	}
 	s.escapes = bytes.IndexByte(head, '\\') >= 0
 	s.ContentLength = -1
