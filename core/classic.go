@@ -53,6 +53,7 @@ type classic struct {
 		readyBytes, unackedBytes int64
 		persistent               int // Entries that the log holds.
 		lastPublishMS            int64
+		blockedSinceMS           int64 // No consumer can take what is ready; 0 if that is not so.
 		counters                 QueueCounters
 
 		pace pace
@@ -124,10 +125,38 @@ func (q *classic) unlock() {
 		q.broker.memory.charge(q.mu.resting.pending)
 		q.mu.resting.pending = 0
 	}
+	if q.blockedLocked() != (q.mu.blockedSinceMS != 0) {
+		q.turnBlockedLocked()
+	}
 	if invariant.Enabled {
 		q.checkLocked()
 	}
 	q.mu.Unlock()
+}
+
+// blockedLocked reports whether there are messages, and consumers, none of
+// which can take any.
+func (q *classic) blockedLocked() bool {
+	if q.mu.entries.ready == 0 || len(q.mu.consumers) == 0 {
+		return false
+	}
+	for _, g := range q.mu.groups {
+		if g.ring != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// turnBlockedLocked starts or stops the clock of how long consumers are what
+// messages wait for.
+func (q *classic) turnBlockedLocked() {
+	now := q.broker.now()
+	if since := q.mu.blockedSinceMS; since != 0 {
+		q.mu.counters.BlockedMS += uint64(max(0, now-since))
+		now = 0
+	}
+	q.mu.blockedSinceMS = now
 }
 
 // checkLocked panics if q contradicts itself.
@@ -478,8 +507,17 @@ func (q *classic) infoLocked() QueueInfo {
 		IdleSinceMS: max(q.mu.lastPublishMS, q.lastUse.Load()),
 		InMemory:    q.mu.entries.ready + q.mu.entries.out - q.mu.entries.cold,
 		MemoryBytes: q.mu.resting.charged + q.mu.entries.bytes,
-		Counters:    q.mu.counters,
+		Counters:    q.countersLocked(),
 	}
+}
+
+// countersLocked are the counters, up to this moment.
+func (q *classic) countersLocked() QueueCounters {
+	c := q.mu.counters
+	if since := q.mu.blockedSinceMS; since != 0 {
+		c.BlockedMS += uint64(max(0, q.broker.now()-since))
+	}
+	return c
 }
 
 // trim gives back what a quiet queue keeps for its next message.

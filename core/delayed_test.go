@@ -167,6 +167,34 @@ func TestDelayedInMemory(t *testing.T) {
 	}
 }
 
+// BlockedMS counts the time in which messages waited for consumers to have room.
+func TestBlockedTime(t *testing.T) {
+	now := int64(1_000_000)
+	x := delaying(t, core.NewMemoryDefinitions(), core.MemoryLog{}, &now)
+	defer x.b.Close()
+	if _, err := x.s.DeclareQueue(core.QueueDeclare{Name: "q", Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	blocked := func(want uint64) {
+		t.Helper()
+		if got := x.info("q").Counters.BlockedMS; got != want {
+			t.Errorf("blocked for %d ms, want %d", got, want)
+		}
+	}
+	x.fill("q", 0, 5, false)
+	now += 1000 // Nobody is there to be too slow.
+	blocked(0)
+	k := x.consume("q", false, 2)
+	now += 300
+	blocked(300)
+	k.c.Settle(core.Ack, k.seqs, &x.t) // Takes two more, one is left.
+	now += 200
+	blocked(500)
+	k.c.Settle(core.Ack, k.seqs[2:], &x.t)
+	now += 400
+	blocked(500)
+}
+
 // BenchmarkDelayed publishes messages with a delay and has them fire.
 func BenchmarkDelayed(b *testing.B) {
 	now := int64(1_000_000)

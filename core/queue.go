@@ -156,6 +156,9 @@ type QueueCounters struct {
 	// queue says so: rejected, expired, too many, delivery limit exceeded.
 	Died    [4]uint64
 	Dropped uint64 // Had nobody with room to go to; of a direct queue.
+	// BlockedMS is for how long, in ms, messages were ready that no consumer
+	// could take, though there were some.
+	BlockedMS uint64
 }
 
 // ConsumerInfo is a row of QueueInfo.

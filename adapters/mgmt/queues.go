@@ -68,6 +68,7 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 	o := i.Options
 	messages := i.Ready + i.Unacked
 	bytes := i.ReadyBytes + i.UnackedBytes
+	utilisation := c.s.utilisation(v, &i)
 	out := object{
 		"name": o.Name, "vhost": v.Name(), "type": string(o.Type), "node": c.s.node(),
 		"durable": o.Durable, "auto_delete": o.AutoDelete, "exclusive": o.Exclusive,
@@ -77,7 +78,7 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 		"message_bytes": bytes, "message_bytes_ready": i.ReadyBytes, "message_bytes_unacknowledged": i.UnackedBytes,
 		"memory": i.MemoryBytes,
 
-		"consumers": i.Consumers, "consumer_utilisation": utilisation(&i), "consumer_capacity": utilisation(&i),
+		"consumers": i.Consumers, "consumer_utilisation": utilisation, "consumer_capacity": utilisation,
 		"exclusive_consumer_tag": nil, "single_active_consumer_tag": nil, "head_message_timestamp": nil,
 	}
 	putApplied(out, v.QueuePolicy(q))
@@ -113,7 +114,7 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 	}
 	key := rateKey{kind: ratedQueue, vhost: v.Name(), name: o.Name}
 	is := queueValues(&i)
-	c.s.rates.put(out, key, is, levels, len(is))
+	c.s.rates.put(out, key, is, levels, blockedMS)
 	if stats := c.s.rates.messageStats(key, is); stats != nil {
 		out["message_stats"] = stats
 	}
@@ -128,18 +129,14 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 	return out
 }
 
-// utilisation is the part of consumers that could take a message now.
-func utilisation(i *core.QueueInfo) float64 {
+// utilisation is the part of the time, between the last two looks, in which a
+// message need not have waited for consumers to have room.
+func (s *Server) utilisation(v *core.VHost, i *core.QueueInfo) float64 {
 	if i.Consumers == 0 {
 		return 0
 	}
-	ready := 0
-	for k := range i.ConsumerList {
-		if p := i.ConsumerList[k].Prefetch; p == 0 || i.ConsumerList[k].Unacked < p {
-			ready++
-		}
-	}
-	return float64(ready) / float64(i.Consumers)
+	blocked := s.rates.sample(rateKey{ratedQueue, v.Name(), i.Options.Name}).rate(blockedMS)
+	return min(1, max(0, 1-blocked/1000))
 }
 
 func (c *call) putQueue() error {

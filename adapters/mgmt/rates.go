@@ -47,6 +47,9 @@ var ratedNames = [...][]string{
 	ratedVHost:      append(append([]string{}, queueStats...), "messages", "messages_ready", "messages_unacknowledged"),
 }
 
+// blockedMS is where, in the values of a queue, its BlockedMS is.
+var blockedMS = len(queueStats) + 3
+
 // levels is where, in values of queues and virtual hosts, what also goes down begins.
 var levels = len(queueStats)
 
@@ -55,7 +58,7 @@ func queueValues(i *core.QueueInfo) values {
 	return values{
 		int64(c.Published), int64(c.DeliveredAck), int64(c.DeliveredAuto), int64(c.GotAck), int64(c.GotAuto), int64(c.GetEmpty),
 		int64(c.DeliveredAck + c.DeliveredAuto + c.GotAck + c.GotAuto), int64(c.Redelivered), int64(c.Acked),
-		int64(i.Ready + i.Unacked), int64(i.Ready), int64(i.Unacked),
+		int64(i.Ready + i.Unacked), int64(i.Ready), int64(i.Unacked), int64(c.BlockedMS),
 	}
 }
 
@@ -76,7 +79,7 @@ func channelValues(counters map[string]uint64) values {
 // what reached the queue; a virtual host's publishes are counted where they
 // come in, at the exchanges.
 func (v values) addQueue(is values) {
-	for i := 1; i < len(is); i++ {
+	for i := 1; i < len(v); i++ {
 		v[i] += is[i]
 	}
 }
