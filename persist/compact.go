@@ -100,6 +100,9 @@ func (j *janitor) compact() error {
 	}
 	l := j.log
 	for {
+		if j.sparse != nil && l.index.emptied(j.sparse.file) {
+			j.sparse = nil // Nothing is left to be copied; it may be removed already.
+		}
 		if j.sparse == nil {
 			s, later := j.choose()
 			if j.later = later; s == nil {
@@ -182,6 +185,13 @@ func (j *janitor) small(s *segmentFile) bool {
 
 func (l *Log) sparseFor() time.Duration {
 	return time.Duration(float64(sparseFor) * float64(l.o.SegmentBytes) / segmentBytesDefault)
+}
+
+// emptied reports whether nothing in s is live.
+func (x *index) emptied(s *segmentFile) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return s.live == 0
 }
 
 // done keeps s from being chosen again.

@@ -148,7 +148,7 @@ func TestFullDisk(t *testing.T) {
 	for _, restarts := range []int{0, 3} {
 		t.Run(fmt.Sprint(restarts, " restarts"), func(t *testing.T) {
 			disk := faultfs.New(faultfs.Options{SizeBytes: 2 << 20})
-			o := persist.LogOptions{SegmentBytes: 128 << 10}
+			o := persist.LogOptions{SegmentBytes: 128 << 10, Logger: sober(t)}
 			l := openLog(t, disk, "/log", o)
 			states := make(chan error, 100)
 			l.OnState(func(err error) { states <- err })
@@ -259,7 +259,7 @@ func TestFullDiskToTheLastByte(t *testing.T) {
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		disk := faultfs.New(faultfs.Options{SizeBytes: 300 << 10})
-		o := persist.LogOptions{SegmentBytes: 4 << 10}
+		o := persist.LogOptions{SegmentBytes: 4 << 10, Logger: sober(t)}
 		body := func(s core.Seq) []byte { return bytes.Repeat([]byte{byte(s)}, 150+int(s%100)) }
 		l := openLog(t, disk, "/log", o)
 		states := make(chan error, 100)

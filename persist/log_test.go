@@ -1,6 +1,7 @@
 package persist_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -116,4 +117,25 @@ func TestManyStarts(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// sober is a logger for disks that do no more than fill up: whatever is said of
+// a segment that cannot be compacted is wrong there.
+func sober(t testing.TB) *slog.Logger { return slog.New(soberHandler{slog.DiscardHandler, t}) }
+
+type soberHandler struct {
+	slog.Handler
+	t testing.TB
+}
+
+func (soberHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h soberHandler) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "cannot compact") {
+		r.Attrs(func(a slog.Attr) bool {
+			h.t.Errorf("%s: %v", r.Message, a)
+			return true
+		})
+	}
+	return nil
 }

@@ -37,7 +37,8 @@ type Store struct {
 	Definitions *meta.Store
 	Log         *Log
 	Streams     *stream.Store
-	lacking     bool // A definition of a queue may be among what was damaged.
+	lacking     bool       // A definition of a queue may be among what was damaged.
+	backups     sync.Mutex // Held by Backup.
 }
 
 // MayLackQueues reports, once the definitions have been watched, whether
@@ -87,23 +88,72 @@ func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
+// incompleteSuffix is behind the name of a backup until it is whole.
+const incompleteSuffix = ".incomplete"
+
 // Backup makes a copy of the running store in the directory dst, which must not
 // exist or be empty: definitions first, so that no message of a queue is
 // missing that they know, streams last, since they get what the log lets go of.
-// A broker starts from it.
+// A broker starts from it. It has its name only when it is whole and on disk:
+// what an interrupted one left in dst.incomplete is replaced by the next.
 func (s *Store) Backup(dst string) error {
-	names, err := s.Log.fs.ReadDir(dst)
+	s.backups.Lock()
+	defer s.backups.Unlock()
+	fsys := s.Log.fs
+	dst = filepath.Clean(dst)
+	names, err := fsys.ReadDir(dst)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("backup: %w", err)
 	}
 	if len(names) > 0 {
 		return fmt.Errorf("backup: %s is not empty", dst)
 	}
-	if err := s.Definitions.Snapshot(dst); err != nil {
+	making := dst + incompleteSuffix
+	if err := removeBackup(fsys, making); err != nil {
+		return fmt.Errorf("backup: what an interrupted one left cannot be removed: %w", err)
+	}
+	if err := s.Definitions.Snapshot(making); err != nil {
 		return err
 	}
-	if err := s.Log.Backup(filepath.Join(dst, logDir)); err != nil {
+	if err := s.Log.Backup(filepath.Join(making, logDir)); err != nil {
 		return err
 	}
-	return s.Streams.Backup(filepath.Join(dst, streamsDir))
+	if err := s.Streams.Backup(filepath.Join(making, streamsDir)); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(making); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	// One that is there is empty; not everywhere may a directory replace it.
+	if err = fsys.Remove(dst); err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = fsys.Rename(making, dst)
+	}
+	if err == nil {
+		err = fsys.SyncDir(filepath.Dir(dst))
+	}
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
+}
+
+// removeBackup removes what Backup makes. What it does not know it leaves, which
+// is an error.
+func removeBackup(fsys vfs.FS, dir string) error {
+	for _, d := range []string{filepath.Join(dir, logDir), filepath.Join(dir, streamsDir), dir} {
+		names, err := fsys.ReadDir(d)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		for _, name := range names {
+			switch filepath.Ext(name) {
+			case ".db", segmentSuffix, ".idx", ".str", ".stx", filepath.Ext(slotNames[0]):
+				err = errors.Join(err, fsys.Remove(filepath.Join(d, name)))
+			}
+		}
+		if err = errors.Join(err, fsys.Remove(d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

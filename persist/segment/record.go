@@ -19,6 +19,8 @@ const (
 	KindMark    Kind = 4 // How far messages may have been handed out.
 	KindPurge   Kind = 5 // References below a number settled, but for some.
 	KindDrop    Kind = 6 // Everything of a queue settled.
+
+	kindMax = 15
 )
 
 func (k Kind) String() string {

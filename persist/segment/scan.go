@@ -189,32 +189,73 @@ func nextNumber(b []byte, i int, number uint32) int {
 }
 
 // Records calls fn with the records of f that are good and their offsets, until
-// fn returns false. bad, unless nil, is called with each stretch that is not.
-// A record is good only during the call.
+// fn returns false. bad, unless nil, is called with each stretch that is not;
+// what is good behind it is found again, whatever of a header is damaged. A
+// record is good only during the call.
 func (w *Window) Records(id Identity, f *Found, fn func(r *Record, offset int64) bool, bad func(offset, length int64, err error)) {
 	offset, end := f.Offset+GroupBytes, f.End()
-	for n := uint32(0); offset+RecordBytes <= end; n++ {
-		head := w.Bytes(offset, RecordBytes)
-		var length int64
-		if len(head) == RecordBytes {
-			length = RecordLength(head)
-		}
-		if length < RecordBytes || offset+length > end {
-			if bad != nil {
-				bad(offset, end-offset, fmt.Errorf("record of length %d: %w", length, ErrCorrupt))
-			}
-			return
-		}
-		r, err := ParseRecord(w.Bytes(offset, length), id, offset)
+	effort := resyncEffort * int64(f.Length)
+	for offset+RecordBytes <= end {
+		r, err := w.recordAt(id, offset, end)
 		if err == nil {
 			if !fn(&r, offset) {
 				return
 			}
-		} else if bad != nil {
-			bad(offset, length, err)
+			offset += Pad(int64(RecordBytes + len(r.Data)))
+			continue
 		}
-		offset += Pad(length)
+		next := w.nextRecord(id, offset, end, &effort)
+		if bad != nil {
+			bad(offset, next-offset, err)
+		}
+		offset = next
 	}
+}
+
+// recordAt reads the record at offset, which ends at end or before it.
+func (w *Window) recordAt(id Identity, offset, end int64) (Record, error) {
+	length := int64(0)
+	if head := w.Bytes(offset, RecordBytes); len(head) == RecordBytes {
+		length = RecordLength(head)
+	}
+	if length < RecordBytes || offset+length > end {
+		return Record{}, fmt.Errorf("record of length %d: %w", length, ErrCorrupt)
+	}
+	return ParseRecord(w.Bytes(offset, length), id, offset)
+}
+
+// resyncEffort bounds how often the bytes of a group are summed while good
+// records are looked for in it: bodies may be made to look like headers.
+const resyncEffort = 64
+
+// nextRecord returns where the first good record behind the bad one at offset
+// begins, or end. Effort is what may be summed until then.
+func (w *Window) nextRecord(id Identity, offset, end int64, effort *int64) int64 {
+	good := func(at int64) bool {
+		head := w.Bytes(at, RecordBytes)
+		if len(head) < RecordBytes {
+			return false
+		}
+		length := RecordLength(head)
+		if kind := head[8]; kind == 0 || kind > kindMax || length < RecordBytes || at+length > end || *effort < length {
+			return false
+		}
+		*effort -= length
+		_, err := ParseRecord(w.Bytes(at, length), id, at)
+		return err == nil
+	}
+	// Mostly its length is right.
+	if head := w.Bytes(offset, RecordBytes); len(head) == RecordBytes {
+		if at := offset + Pad(RecordLength(head)); at > offset && at+RecordBytes <= end && good(at) {
+			return at
+		}
+	}
+	for at := offset + alignment; at+RecordBytes <= end; at += alignment {
+		if good(at) {
+			return at
+		}
+	}
+	return end
 }
 
 // Verify reports whether every record of f is good.

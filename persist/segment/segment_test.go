@@ -408,3 +408,44 @@ func TestSearchLooksEverywhere(t *testing.T) {
 		copy(stale[at:], kept)
 	}
 }
+
+// Whatever is damaged of a record, its header too, the others of its group are
+// read, and one call of bad tells what is not.
+func TestDamagedHeader(t *testing.T) {
+	const records = 5
+	file := AppendHeader(nil, testID)
+	start := int64(len(file))
+	file = append(file, make([]byte, GroupBytes)...)
+	var at []int64
+	for i := range uint64(records) {
+		at = append(at, int64(len(file)))
+		content := AppendContent(nil, 1, 0, 1, 0, "", "key", nil)
+		// A body of what might be headers of long records.
+		body := bytes.Repeat(binary.LittleEndian.AppendUint64(nil, 1<<8|200<<32), 500)
+		file = appendMessage(file, int64(len(file)), KindMessage, FlagPersistent, []Ref{{Queue: 1, Seq: i}}, content, body)
+		for len(file)%8 != 0 {
+			file = append(file, 0)
+		}
+	}
+	PutGroup(file[start:], testID, start, Group{Length: uint32(int64(len(file)) - start), Number: 1, Records: records})
+	at = append(at, int64(len(file)))
+	rng := rand.New(rand.NewPCG(7, 8))
+	for n := range 400 {
+		i := rng.IntN(records)
+		b := bytes.Clone(file)
+		b[at[i]+rng.Int64N(RecordBytes)] ^= byte(1 + rng.IntN(255))
+		w := NewWindow(bytes.NewReader(b), int64(len(b)))
+		g, ok := w.GroupAt(testID, start)
+		if !ok {
+			t.Fatal("no group")
+		}
+		var got []int64
+		var bad [][2]int64
+		w.Records(testID, &g, func(_ *Record, offset int64) bool { got = append(got, offset); return true },
+			func(offset, length int64, _ error) { bad = append(bad, [2]int64{offset, length}) })
+		want := slices.Delete(slices.Clone(at[:records]), i, i+1)
+		if !slices.Equal(got, want) || len(bad) != 1 || bad[0] != [2]int64{at[i], at[i+1] - at[i]} || w.Verify(testID, &g) {
+			t.Fatalf("%d: good at %d, want %d; bad: %d", n, got, want, bad)
+		}
+	}
+}
