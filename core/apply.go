@@ -90,6 +90,9 @@ func (v *VHost) applyExchange(c *Change) {
 		if x.history != nil {
 			x.history.forget()
 		}
+		if x.dedup != nil {
+			x.dedup.seen.forget()
+		}
 		if x.delayer != nil {
 			x.delayer.forget()
 		}

@@ -64,6 +64,7 @@ var exchangeTypes = map[string]exchangeType{
 	exchangeDelayed:     delayedMessageType{},
 	"x-local-random":    localRandomType{},
 	"x-modulus-hash":    modulusHashType{},
+	exchangeDeduplicate: deduplicationType{},
 	"x-random":          randomType{},
 	"x-recent-history":  recentHistoryType{},
 }
@@ -93,6 +94,7 @@ type Exchange struct {
 	table      routingTable   // nil for the default exchange.
 	reads      bool           // Its type reads messages.
 	history    *recentHistory // What it remembers, nil for most types.
+	dedup      *deduplication // The same of exchanges that know their messages again.
 	delayer    *delayer       // What it delays, nil for most types.
 	self       *destination   // Itself as the end of bindings.
 
@@ -127,9 +129,11 @@ func newExchange(v *VHost, d ExchangeDef) *Exchange {
 		a := v.policies.Load().forExchange(x.name)
 		x.policy.Store(a)
 		x.alternate.Store(x.alternateUnder(a))
-	}
-	if x.name != "" {
 		x.table = x.kind.newTable(d.Arguments)
+		if d, ok := x.table.(*deduplication); ok {
+			d.seen, x.dedup = newSeenKeys(v.broker), d
+			d.seen.configure(x.cacheLimits(a))
+		}
 	}
 	if t, ok := x.table.(bulkTable); ok {
 		t.edit(v.broker.loading)
@@ -212,6 +216,7 @@ func (x *Exchange) resolveMessage(r *Route, keys []string, m *Message) {
 	w := walks.Get().(*walk)
 	w.run(x, keys, m)
 	r.x, r.memos = x, append(r.memos[:0], w.memos...)
+	r.claims = append(r.claims[:0], w.claims...)
 	r.queues = w.end(r.queues[:0])
 	r.stores = anyStores(r.queues)
 	r.later = allDelay(r.queues)
@@ -223,6 +228,8 @@ type walk struct {
 	exchanges []*Exchange    // Those reached, in order; each is looked at once, which ends cycles.
 	seen      map[*Exchange]struct{}
 	memos     []memo // If there is a message.
+	claims    []claim
+	mine      []claim // Of a message that is routed again.
 }
 
 // end appends the queues found and gives w back.
@@ -234,6 +241,8 @@ func (w *walk) end(dst []Queue) []Queue {
 	clear(w.exchanges)
 	clear(w.seen)
 	clear(w.memos)
+	clear(w.claims)
+	w.mine = nil
 	walks.Put(w)
 	return dst
 }
@@ -245,7 +254,7 @@ const walkListMax = 16
 
 func (w *walk) run(x *Exchange, keys []string, m *Message) {
 	w.found, w.exchanges = w.found[:0], append(w.exchanges[:0], x)
-	w.memos = w.memos[:0]
+	w.memos, w.claims = w.memos[:0], w.claims[:0]
 	distinct := true
 	for i := 0; i < len(w.exchanges); i++ {
 		x := w.exchanges[i]
@@ -253,8 +262,13 @@ func (w *walk) run(x *Exchange, keys []string, m *Message) {
 			w.memos = append(w.memos, x.history.memo())
 		}
 		before := len(w.found)
-		var once bool
-		w.found, once = x.match(w.found, keys, m)
+		once, fresh := true, true
+		if m != nil && x.dedup != nil {
+			w.claims, fresh = x.dedup.claim(m, w.mine, w.claims)
+		}
+		if fresh {
+			w.found, once = x.match(w.found, keys, m)
+		}
 		if len(w.found) == before {
 			if alternate := x.alternate.Load(); alternate != nil {
 				if ae := x.vhost.exchange(*alternate); ae != nil {

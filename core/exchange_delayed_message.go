@@ -24,7 +24,7 @@ func delayedType(args Table) exchangeType {
 	v, _ := args.Get(argDelayedType)
 	name, _ := v.(string)
 	switch name {
-	case exchangeDelayed, "x-recent-history":
+	case exchangeDelayed, "x-recent-history", exchangeDeduplicate:
 		return nil // What they keep is theirs alone.
 	}
 	return exchangeTypes[name]

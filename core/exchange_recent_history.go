@@ -117,7 +117,10 @@ func (p *Publisher) routeAgain(m *Publication) {
 		m.Number = 0
 	}
 	keys := p.keysOf(m)
-	r.queues = r.x.resolve(r.queues[:0], keys, &m.Message)
+	w := walks.Get().(*walk)
+	w.mine = r.claims
+	w.run(r.x, keys, &m.Message)
+	r.queues = w.end(r.queues[:0])
 	clear(keys)
 }
 

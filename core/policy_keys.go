@@ -73,7 +73,7 @@ var policyKeys = []policyKey{
 	{name: argDeduplicate, not: onStream, check: boolKey},
 	{name: argCacheSize, check: dedupKey},
 	{name: argCacheTTL, check: dedupKey},
-	{name: "x-cache-persistence", check: anyKey},
+	{name: argCachePersistence, check: oneOf("a persistence of this release, which is memory", "memory")},
 
 	{name: "ha-mode", not: notClassic, check: anyKey},
 	{name: "ha-params", not: notClassic, check: anyKey},

@@ -83,6 +83,9 @@ func (v *VHost) updateExchange(x *Exchange, set *policySet) {
 	v.tables.Lock()
 	defer v.tables.Unlock()
 	x.policy.Store(a)
+	if x.dedup != nil {
+		x.dedup.seen.configure(x.cacheLimits(a))
+	}
 	old, now := x.alternate.Load(), x.alternateUnder(a)
 	if old == nil && now == nil || old != nil && now != nil && *old == *now {
 		return

@@ -142,7 +142,7 @@ func (p *Publisher) routeAlone(x *Exchange, m *Publication) *Route {
 	keys := p.keysOf(m)
 	x.resolveMessage(r, keys, &m.Message)
 	clear(keys) // They would keep the publisher's read buffer alive.
-	p.remembers = p.remembers || len(r.memos) > 0
+	p.remembers = p.remembers || len(r.memos) > 0 || len(r.claims) > 0
 	m.Route = r
 	return r
 }
@@ -154,7 +154,12 @@ func (p *Publisher) keysOf(m *Publication) []string {
 }
 
 // Discard ends a batch that will not be published, but perhaps routed again.
-func (p *Publisher) Discard() { p.endBatch() }
+func (p *Publisher) Discard() {
+	for _, r := range p.spare[:p.spares] {
+		releaseClaims(r.claims)
+	}
+	p.endBatch()
+}
 
 func (p *Publisher) endBatch() {
 	p.spares, p.remembers = 0, false
@@ -219,6 +224,13 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	}
 	if retain {
 		p.retain(ms)
+	}
+	if p.remembers {
+		for i := range ms {
+			if m := &ms[i]; m.Refused != OK {
+				releaseClaims(m.Route.claims)
+			}
+		}
 	}
 	p.complete(ms)
 	p.endBatch()

@@ -9,9 +9,10 @@ type Route struct {
 	version uint64
 	epoch   uint64
 	queues  []Queue
-	stores  bool   // One of queues keeps every message, whatever its delivery mode.
-	later   bool   // All of queues are hidden ones of exchanges that delay messages.
-	memos   []memo // Exchanges that will remember the message; never of one in a cache.
+	stores  bool    // One of queues keeps every message, whatever its delivery mode.
+	later   bool    // All of queues are hidden ones of exchanges that delay messages.
+	memos   []memo  // Exchanges that will remember the message; never of one in a cache.
+	claims  []claim // Of exchanges that let the message pass once; likewise.
 }
 
 // Unroutable reports whether there is nowhere to go.
