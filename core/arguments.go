@@ -129,6 +129,7 @@ var queueArguments = []argumentRule{
 	{"x-delayed-retry-backoff", onClassic | onQuorum, checkBackOff, nil},
 	{"x-delayed-retry-jitter", onClassic | onQuorum, checkPercent, nil},
 	{"x-delivery-limit-exceeded", onClassic | onQuorum, checkLimitExceeded, nil},
+	{argDeduplicate, onClassic | onQuorum, checkBool, nil},
 }
 
 // consumerArguments are those of consumers.
@@ -516,6 +517,7 @@ func sameQueueArguments(what string, received, current Table, receivedType, curr
 		switch {
 		case r.name == argQueueType:
 			err = sameField(r.name, what, receivedType, currentType)
+		case r.name == argDeduplicate: // A plugin's, which RabbitMQ does not compare.
 		case r.types&currentType.bit() != 0:
 			err = sameArgument(r.name, what, received, current)
 		}

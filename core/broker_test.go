@@ -58,7 +58,7 @@ func TestBrokerLists(t *testing.T) {
 	}
 	if types := ExchangeTypes(); !slices.Equal(types, []string{
 		"direct", "fanout", "headers", "topic",
-		"x-consistent-hash", "x-delayed-message", "x-local-random", "x-modulus-hash", "x-random", "x-recent-history",
+		"x-consistent-hash", "x-delayed-message", "x-local-random", "x-message-deduplication", "x-modulus-hash", "x-random", "x-recent-history",
 	}) {
 		t.Errorf("exchange types %q", types)
 	}

@@ -95,6 +95,7 @@ func newClassic(v *VHost, o *QueueOptions) Queue {
 	q.departTimer.Init(departTask{q})
 	q.retryTimer.Init(retryTask{q})
 	q.mu.rules = rulesOf(o)
+	q.deduplicateLocked(q.mu.rules.deduplicate)
 	if e := q.mu.rules.expiresMS; e >= 0 {
 		v.broker.wheel.Schedule(&q.idleTimer, now+e)
 	}

@@ -19,6 +19,10 @@ func (q *classic) push(p *Publisher, ms []Publication, runs []run, t *Touched) {
 	}
 	q.mu.lastPublishMS = p.nowMS
 	for _, r := range runs {
+		if q.mu.entries.present != nil {
+			q.pushNewLocked(p, ms[r.from:r.to], t)
+			continue
+		}
 		q.pushRunLocked(p, ms[r.from:r.to], t)
 	}
 	if q.mu.entries.ready >= paceAbove {

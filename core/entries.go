@@ -52,9 +52,10 @@ type entries struct {
 	top        *level // The highest level with ready entries; any if none has.
 	hit        *chunk // What find found last: most look-ups hit it again.
 	byBase     map[Seq]*chunk
-	cold       int     // The part of ready that is cold.
-	bytes      int64   // What chunks and levels beyond the first take.
-	several    *levels // nil while there is one level.
+	cold       int          // The part of ready that is cold.
+	bytes      int64        // What chunks and levels beyond the first take.
+	several    *levels      // nil while there is one level.
+	present    *presentKeys // What the entries' messages are known by; mostly nil.
 	plain      level
 }
 
@@ -248,6 +249,9 @@ func (e *entries) add(l *level, m *Message, state uint8) Seq {
 		e.out++
 	} else {
 		e.leaving++
+	}
+	if e.present != nil {
+		e.present.added(s)
 	}
 	return s
 }
@@ -456,6 +460,9 @@ func (e *entries) putBack(c *chunk, i int32) {
 // remove ends the live entry at (c, i) and returns its message, nil if it was
 // cold. c may be recycled by it.
 func (e *entries) remove(c *chunk, i int32) *Message {
+	if e.present != nil {
+		e.present.removed(c.base + Seq(i))
+	}
 	var m *Message
 	if c.state[i]&flagCold != 0 {
 		e.leaveCold(c, i, c.size(i))
@@ -525,6 +532,9 @@ func (e *entries) unlink(c *chunk) {
 // takeAll empties e but for its levels, whose numbers go on, and returns the
 // chunks it had, linked by next.
 func (e *entries) takeAll() *chunk {
+	if e.present != nil {
+		e.present.clear()
+	}
 	var head, tail *chunk
 	kept := int64(0)
 	for l := range e.levels() {

@@ -51,6 +51,8 @@ type queueRules struct {
 
 	consumerTimeoutMS int64 // consumer-timeout
 
+	deduplicate bool // message-deduplication
+
 	maxAgeMS int64 // max-age, of messages in streams; 0 for none
 }
 
@@ -83,6 +85,8 @@ func rulesFrom(get func(name string) (any, bool)) queueRules {
 		deliveryLimit: number("delivery-limit", 0), consumerTimeoutMS: number("consumer-timeout", 0),
 		retryMinMS: retryMinDefaultMS, retryMaxMS: retryMaxDefaultMS,
 	}
+	v, _ := get("message-deduplication")
+	r.deduplicate = v == true
 	switch s, _ := text("overflow"); s {
 	case "reject-publish":
 		r.overflow = overflowReject
@@ -144,6 +148,7 @@ func (q *classic) applyRules(r queueRules) {
 	defer q.unlock()
 	old := q.mu.rules
 	q.mu.rules = r
+	q.deduplicateLocked(r.deduplicate)
 	if q.gone.Load() {
 		return
 	}
