@@ -83,6 +83,7 @@ func TestDeduplicationMemory(t *testing.T) {
 	}
 	_, err = s.DeleteQueue("q", false, false)
 	must(t, err)
+	b.tasks.Wait() // Long queues are let go of behind the caller.
 	if n := b.memory.Live(); n != before {
 		t.Errorf("%d bytes are in use, %d before", n, before)
 	}
