@@ -157,7 +157,6 @@ func checkConsumerPriority(v any, _ Table) string {
 	return ""
 }
 
-func never(any) bool               { return false }
 func anyValue(any, Table) string   { return "" }
 func unacceptable(v any) string    { return "{unacceptable_type," + TypeName(v) + "}" }
 func erlangString(s string) string { return strconv.Quote(s) }
