@@ -43,7 +43,11 @@ type bench struct {
 }
 
 func newBench(tb testing.TB, batch, body int) *bench {
-	b, err := core.New(core.Options{})
+	return newBenchOf(tb, core.Options{}, batch, body)
+}
+
+func newBenchOf(tb testing.TB, o core.Options, batch, body int) *bench {
+	b, err := core.New(o)
 	if err != nil {
 		tb.Fatal(err)
 	}

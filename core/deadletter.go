@@ -1,6 +1,9 @@
 package core
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // deathReason says why a message left its queue for a dead-letter exchange.
 type deathReason uint8
@@ -92,11 +95,42 @@ func textsOf(headers Table, name string) (texts []string) {
 	return texts
 }
 
-// died returns the properties of m after its death in queue, and its history.
-// Further routing keys go if another key takes their place.
-func died(m *Message, queue string, reason deathReason, nowMS int64, newKey bool) (*Properties, deaths) {
+// obituary says how messages died. What does not depend on the message is made
+// once for all those that died of the same, where they had come the same way.
+type obituary struct {
+	queue, reason string
+	nowMS         int64
+	newKey        bool // Further routing keys go, as another key takes their place.
+
+	// Of messages that died for the first time, published with exchange and key,
+	// with no further keys and no expiration.
+	exchange, key string
+	headers       Table
+	history       deaths
+}
+
+// write returns the properties of m after its death, and its history.
+func (o *obituary) write(m *Message) (*Properties, deaths) {
 	p := *m.Properties()
-	why := reason.String()
+	p.HeadersSet = true
+	if !m.Died && p.Expiration == nil && !slices.ContainsFunc(p.Headers, func(f Field) bool {
+		return f.Name == headerCC || strings.HasPrefix(f.Name, "x-")
+	}) {
+		if o.headers == nil || o.exchange != m.Exchange || o.key != m.RoutingKey {
+			o.exchange, o.key = m.Exchange, strings.Clone(m.RoutingKey)
+			o.headers, o.history = o.died(&Message{Exchange: o.exchange, RoutingKey: o.key}, &Properties{})
+		}
+		p.Headers = append(append(make(Table, 0, len(p.Headers)+len(o.headers)), p.Headers...), o.headers...)
+		return &p, o.history
+	}
+	var history deaths
+	p.Headers, history = o.died(m, &p)
+	p.Expiration = nil
+	return &p, history
+}
+
+// died returns the headers of m, whose properties are p, after its death.
+func (o *obituary) died(m *Message, p *Properties) (Table, deaths) {
 	cc := textsOf(p.Headers, headerCC)
 	keys := []any{m.RoutingKey}
 	for _, k := range cc {
@@ -107,14 +141,14 @@ func died(m *Message, queue string, reason deathReason, nowMS int64, newKey bool
 		first = Table{{"original-expiration", *p.Expiration}}
 	}
 	first = append(first, Table{
-		{"count", int64(1)}, {"reason", why}, {"queue", queue}, {"time", Timestamp(nowMS / 1000)},
+		{"count", int64(1)}, {"reason", o.reason}, {"queue", o.queue}, {"time", Timestamp(o.nowMS / 1000)},
 		{"exchange", m.Exchange}, {"routing-keys", keys},
 	}...)
-	history := deathsOf(m, p.Headers).with(first, queue, why)
+	history := deathsOf(m, p.Headers).with(first, o.queue, o.reason)
 
 	headers := make(Table, 0, len(p.Headers)+7)
 	headers = append(headers, p.Headers...)
-	if newKey && len(cc) > 0 {
+	if o.newKey && len(cc) > 0 {
 		headers = headers.Without(headerCC)
 	}
 	set := func(name string, value any) {
@@ -125,13 +159,12 @@ func died(m *Message, queue string, reason deathReason, nowMS int64, newKey bool
 			headers[i].Value = value
 		}
 	}
-	for _, f := range [...]Field{{"reason", why}, {"queue", queue}, {"exchange", m.Exchange}} {
+	for _, f := range [...]Field{{"reason", o.reason}, {"queue", o.queue}, {"exchange", m.Exchange}} {
 		if !m.Died {
 			set(headerFirstDeath+f.Name, f.Value)
 		}
 		set(headerLastDeath+f.Name, f.Value)
 	}
 	set(headerDeaths, []any(history))
-	p.Headers, p.HeadersSet, p.Expiration = headers, true, nil
-	return &p, history
+	return headers, history
 }

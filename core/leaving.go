@@ -384,6 +384,8 @@ type burial struct {
 	x      *Exchange
 	looked bool
 
+	obituary obituary
+
 	last    *Message // The one before, which was buried
 	reason  deathReason
 	form    Form // with these properties,
@@ -402,7 +404,10 @@ func (b *burial) bury(pub *Publication, m *Message, e leavingEntry, only []Queue
 	newKey := rules.deadLetters && rules.deadKeySet
 	if !same {
 		var p *Properties
-		p, b.history = died(m, q.opts.Name, e.reason, b.nowMS, newKey)
+		if b.reason != e.reason || b.obituary.queue == "" {
+			b.obituary = obituary{queue: q.opts.Name, reason: e.reason.String(), nowMS: b.nowMS, newKey: newKey}
+		}
+		p, b.history = b.obituary.write(m)
 		b.extra = nil
 		if !newKey {
 			b.extra = textsOf(p.Headers, headerCC)

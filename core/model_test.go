@@ -26,6 +26,8 @@ type modelEntry struct {
 	out         *modelConsumer
 	got         bool // Held by a get.
 	redelivered bool
+	due         int64 // Delayed until then; 0 for not at all.
+	failed      int
 }
 
 type modelQueue struct {
@@ -34,9 +36,16 @@ type modelQueue struct {
 	priority  int  // x-max-priority
 	single    bool // x-single-active-consumer
 	active    *modelConsumer
-	entries   []*modelEntry    // As published; those that ended are removed.
-	consumers []*modelConsumer // As they came.
-	delivered []*modelEntry    // What this step delivered.
+	max       int               // x-max-length, 0 for none
+	reject    bool              // x-overflow: reject-publish
+	counts    bool              // It has
+	limit     int               // x-delivery-limit, and
+	retry     int64             // x-delayed-retry-min, 0 for none; the type is failed, the maximum 25.
+	dead      string            // Where its dead go, "" if nowhere.
+	deaths    map[string]string // What is there: the reasons, by body.
+	entries   []*modelEntry     // As published; those that ended are removed.
+	consumers []*modelConsumer  // As they came.
+	delivered []*modelEntry     // What this step delivered.
 }
 
 type modelConsumer struct {
@@ -72,6 +81,7 @@ type model struct {
 	next      int
 	before    int // What next was when the step began.
 	done      map[uint64]bool
+	refused   map[uint64]bool
 	number    uint64
 	log       []string
 	unordered bool // This step requeued twice: a later delivery may stand before an earlier return.
@@ -96,7 +106,9 @@ func (m *model) Completed(first, last uint64, k core.Kind) {
 			m.failf("publish %d completed twice", n)
 		}
 		m.done[n] = true
-		if k != core.OK {
+		if k == core.Full {
+			m.refused[n] = true
+		} else if k != core.OK {
 			m.failf("publish %d refused: %v", n, k)
 		}
 	}
@@ -127,6 +139,8 @@ func (c *modelConsumer) Deliver(cc *core.Consumer, ds []core.Delivery) bool {
 			m.failf("%s delivered, which the model does not have", body)
 		case e.out != nil || e.got:
 			m.failf("%s delivered while it is out", body)
+		case e.due != 0:
+			m.failf("%s delivered while it is delayed", body)
 		case e.redelivered != d.Redelivered:
 			m.failf("%s redelivered=%v, want %v", body, d.Redelivered, e.redelivered)
 		case e.expires != 0 && e.expires <= m.now:
@@ -162,7 +176,7 @@ func (q *modelQueue) remove(e *modelEntry) {
 // ready returns what is ready in the order of its delivery.
 func (q *modelQueue) ready() (es []*modelEntry) {
 	for _, e := range q.entries {
-		if e.out == nil && !e.got {
+		if e.out == nil && !e.got && e.due == 0 {
 			es = append(es, e)
 		}
 	}
@@ -185,9 +199,73 @@ func (m *model) passedOver(q *modelQueue, ready *modelEntry) *modelEntry {
 // expire ends what is due in the model.
 func (m *model) expire() {
 	for _, q := range m.queues {
-		q.entries = slices.DeleteFunc(q.entries, func(e *modelEntry) bool {
-			return e.out == nil && !e.got && e.expires != 0 && e.expires <= m.now
-		})
+		for _, e := range slices.Clone(q.entries) {
+			if e.out == nil && !e.got && e.expires != 0 && e.expires <= m.now {
+				q.die(e, "expired")
+			}
+		}
+	}
+}
+
+// die ends e for reason.
+func (q *modelQueue) die(e *modelEntry, reason string) {
+	q.remove(e)
+	if q.dead != "" && (q.dead[0] == 'd' || reason == "delivery_limit") {
+		q.deaths[e.body] = reason
+	}
+}
+
+// giveBack returns e, which is not out any more.
+func (m *model) giveBack(q *modelQueue, e *modelEntry, failed bool) {
+	switch {
+	case e.expires != 0 && e.expires <= m.now:
+		q.die(e, "expired")
+		return
+	case q.counts && failed:
+		if e.failed++; e.failed > q.limit {
+			q.die(e, "delivery_limit")
+			return
+		}
+		if q.retry > 0 {
+			e.due = m.now + min(q.retry*int64(e.failed), 25)
+		}
+	}
+	e.redelivered = true
+}
+
+// revive makes ready what is due.
+func (m *model) revive() {
+	for _, q := range m.queues {
+		for _, e := range q.entries {
+			if e.due != 0 && e.due <= m.now {
+				e.due, m.unordered = 0, true
+			}
+		}
+	}
+}
+
+// dropHead makes room in q.
+func (q *modelQueue) dropHead() {
+	for ready := q.ready(); q.max > 0 && !q.reject && len(ready) > q.max; ready = ready[1:] {
+		q.die(ready[0], "maxlen")
+	}
+}
+
+// buried takes something from where the dead of q are.
+func (m *model) buried(q *modelQueue) {
+	if len(q.deaths) == 0 {
+		return
+	}
+	_, err := m.s.Get(q.dead, true, func(_ *core.Holder, d *core.Delivery, _ int) {
+		body := string(d.Message.Body)
+		want := q.deaths[body]
+		if got, _ := d.Message.Properties().Headers.Get("x-last-death-reason"); want == "" || got != want {
+			m.failf("%s died for the reason %v, want %q", body, got, want)
+		}
+		delete(q.deaths, body)
+	})
+	if err != nil {
+		m.failf("get the dead: %v", err)
 	}
 }
 
@@ -201,8 +279,14 @@ func (m *model) check() {
 		}
 		i := cq.Info()
 		ready := q.ready()
-		if i.Ready != len(ready) || i.Ready+i.Unacked != len(q.entries) {
-			m.failf("%s: ready %d unacked %d, want %d and %d", q.name, i.Ready, i.Unacked, len(ready), len(q.entries)-len(ready))
+		if i.Ready != len(ready) || i.Ready+i.Unacked+i.Delayed != len(q.entries) || i.Leaving != 0 {
+			m.failf("%s: ready %d unacked %d delayed %d leaving %d, want %d ready of %d", q.name, i.Ready, i.Unacked, i.Delayed, i.Leaving, len(ready), len(q.entries))
+		}
+		if q.dead != "" {
+			dead, ok := m.s.VHost().Queue(q.dead)
+			if n := len(q.deaths); ok && dead.Info().Ready != n || !ok && n > 0 {
+				m.failf("%s: %d died, %s does not have as many", q.name, n, q.dead)
+			}
 		}
 		if len(ready) == 0 {
 			continue
@@ -247,16 +331,22 @@ func (m *model) settle(held *[]modelHeld, op core.Settlement) {
 			seqs = append(seqs, some[k].seq)
 			q := m.queueOf(e)
 			e.out, e.got = nil, false
-			switch {
-			case op != core.Requeue, e.expires != 0 && e.expires <= m.now:
+			switch op {
+			case core.Ack:
 				q.remove(e)
+			case core.Discard:
+				q.die(e, "rejected")
 			default:
-				e.redelivered = true
+				m.giveBack(q, e, op == core.Fail)
 			}
 		}
+		q := m.queueCalled(h.QueueName())
 		some = some[k:]
 		h.Settle(op, seqs, &t)
-		m.unordered = m.unordered || len(some) > 0 && op == core.Requeue
+		if op != core.Ack {
+			q.dropHead()
+		}
+		m.unordered = m.unordered || len(some) > 0 && (op == core.Requeue || op == core.Fail)
 	}
 	t.Flush()
 }
@@ -269,6 +359,11 @@ func (m *model) queueOf(e *modelEntry) *modelQueue {
 	}
 	m.failf("entry %s is in no queue", e.body)
 	return nil
+}
+
+func (m *model) queueCalled(name string) *modelQueue {
+	i := slices.IndexFunc(m.queues, func(q *modelQueue) bool { return q.name == name })
+	return m.queues[i]
 }
 
 func (m *model) step() {
@@ -285,7 +380,7 @@ func (m *model) step() {
 	case k < 35:
 		m.publish(q)
 	case k < 60 && c != nil:
-		op := []core.Settlement{core.Ack, core.Ack, core.Requeue, core.Discard}[m.rng.IntN(4)]
+		op := []core.Settlement{core.Ack, core.Ack, core.Requeue, core.Fail, core.Discard}[m.rng.IntN(5)]
 		m.note("settle %v on %s", op, c.q.name)
 		m.settle(&c.held, op)
 	case k < 70 && c != nil:
@@ -301,15 +396,18 @@ func (m *model) step() {
 		m.cancel(c)
 	case k < 79 && c != nil:
 		m.leave(c)
-	case k < 86:
+	case k < 85:
 		m.get(q)
+	case k < 86:
+		m.buried(q)
 	case k < 90:
 		m.note("settle what was got")
-		m.settle(&m.got, core.Settlement(m.rng.IntN(3)))
+		m.settle(&m.got, core.Settlement(m.rng.IntN(4)))
 	case k < 97:
 		d := int64(m.rng.IntN(40))
 		m.note("advance %d", d)
 		m.now += d
+		m.revive()
 		m.b.Advance(m.now)
 	case k < 98:
 		m.note("purge %s", q.name)
@@ -340,6 +438,7 @@ func (m *model) publish(q *modelQueue) {
 	}
 	batch := make([]core.Publication, n)
 	var atOnce []*modelEntry
+	bounded := make(map[uint64]*modelEntry)
 	for i := range batch {
 		msg := &batch[i]
 		msg.Reset()
@@ -355,7 +454,8 @@ func (m *model) publish(q *modelQueue) {
 			msg.Priority, msg.HasPriority = uint8(m.rng.IntN(12)), true
 		}
 		if m.rng.IntN(5) == 0 {
-			if msg.TTLMS = int64(m.rng.IntN(100)); msg.TTLMS == 1 {
+			// What expires at once may do so before or after there is room made.
+			if msg.TTLMS = int64(2 + m.rng.IntN(100)); msg.TTLMS > 99 && len(to) == 1 && q.max == 0 {
 				msg.TTLMS = 0
 			}
 		}
@@ -376,6 +476,9 @@ func (m *model) publish(q *modelQueue) {
 				}
 			}
 			q.entries = append(q.entries, e)
+			if q.reject {
+				bounded[m.number] = e
+			}
 		}
 	}
 	m.note("publish %q %s x%d", exchange, q.name, n)
@@ -387,6 +490,20 @@ func (m *model) publish(q *modelQueue) {
 	}
 	for _, e := range atOnce {
 		e.expires = m.now
+	}
+	for _, q := range to {
+		q.dropHead()
+		refused := 0
+		for number, e := range bounded {
+			if q.reject && m.refused[number] {
+				refused++
+				q.remove(e)
+			}
+		}
+		// What was given back may have made it longer before.
+		if n := len(q.ready()); refused > 0 && n < q.max {
+			m.failf("%s: %d ready of %d, %d refused", q.name, n, q.max, refused)
+		}
 	}
 	m.b.Advance(m.now)
 }
@@ -440,12 +557,12 @@ func (m *model) leave(c *modelConsumer) {
 	var seqs []core.Seq
 	for _, h := range c.held {
 		seqs = append(seqs, h.seq)
-		if h.e.out, h.e.redelivered = nil, true; h.e.expires != 0 && h.e.expires <= m.now {
-			c.q.remove(h.e)
-		}
+		h.e.out = nil
+		m.giveBack(c.q, h.e, true)
 	}
 	c.held, c.q.active = nil, next
-	c.c.Settle(core.Requeue, seqs, &t)
+	c.c.Settle(core.Fail, seqs, &t)
+	c.q.dropHead()
 	t.Flush()
 }
 
@@ -510,7 +627,7 @@ func TestModel(t *testing.T) {
 }
 
 func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
-	m := &model{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, done: map[uint64]bool{}}
+	m := &model{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, done: map[uint64]bool{}, refused: map[uint64]bool{}}
 	b, err := core.New(core.Options{Log: log, QueueMemory: 8 << 10, Now: func() int64 { return m.now }})
 	if err != nil {
 		t.Fatal(err)
@@ -522,9 +639,30 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 		t.Fatal(err)
 	}
 	m.p = m.s.NewPublisher(m)
-	for i, q := range []*modelQueue{{ttl: -1}, {ttl: 50}, {ttl: -1}, {ttl: -1, priority: 9}, {ttl: 60, priority: 2, single: true}, {ttl: -1, single: true}} {
+	for i, q := range []*modelQueue{{ttl: -1}, {ttl: 50}, {ttl: -1}, {ttl: -1, priority: 9}, {ttl: 60, priority: 2, single: true}, {ttl: -1, single: true},
+		{ttl: -1, max: 6, dead: "dead6", priority: 3}, {ttl: 50, max: 5, reject: true, dead: "dead7"},
+		{ttl: 70, counts: true, limit: 2, retry: 10, dead: "dead8"}, {ttl: -1, counts: true, limit: 1, dead: "parked.q9"}} {
 		q.name = fmt.Sprintf("q%d", i)
+		q.deaths = make(map[string]string)
 		args := core.Table{}
+		if q.max > 0 {
+			args = args.With("x-max-length", int64(q.max))
+		}
+		if q.reject {
+			args = args.With("x-overflow", "reject-publish")
+		}
+		if q.counts {
+			args = args.With("x-delivery-limit", int64(q.limit))
+		}
+		if q.retry > 0 {
+			args = args.With("x-delayed-retry-type", "failed").With("x-delayed-retry-min", q.retry).With("x-delayed-retry-max", int64(25))
+		}
+		if q.dead != "" && q.dead[0] == 'd' {
+			args = args.With("x-dead-letter-exchange", "").With("x-dead-letter-routing-key", q.dead)
+			if _, err := m.s.DeclareQueue(core.QueueDeclare{Name: q.dead, Durable: i != 6}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if q.ttl >= 0 {
 			args = args.With("x-message-ttl", q.ttl)
 		}
@@ -554,8 +692,10 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 		m.settle(&m.got, core.Ack)
 	}
 	for _, q := range m.queues {
-		if _, err := m.s.DeleteQueue(q.name, false, false); err != nil {
-			m.failf("delete: %v", err)
+		for _, name := range []string{q.name, q.dead} {
+			if _, err := m.s.DeleteQueue(name, false, false); err != nil {
+				m.failf("delete: %v", err)
+			}
 		}
 	}
 	b.Advance(m.now) // Waits for what gives memory back.

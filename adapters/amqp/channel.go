@@ -199,7 +199,7 @@ func (c *conn) endChannel(ch *channel) {
 	if c.out.Unlock() {
 		c.work.flushOwn = true
 	}
-	c.requeueAll(ch)
+	c.requeueAll(ch, core.Fail)
 	ch.publisher = nil
 	ch.props = checkedProps{}
 }

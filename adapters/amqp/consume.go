@@ -229,6 +229,9 @@ func (c *conn) get(ch *channel, queue string, noAck bool) (answered int, tooLarg
 	_, err = c.session.Get(queue, noAck, func(h *core.Holder, d *core.Delivery, remaining int) {
 		msg := d.Message
 		props := msg.EncodedAs(core.FormAMQP091, nil)
+		if d.Acquired != 0 {
+			props = counted(d)
+		}
 		if size := wire.ContentHeaderSize(props); size > int(c.frameMax) {
 			tooLarge = &unsendable{delivered{h, d.Seq}, size}
 			return
@@ -259,7 +262,7 @@ func (c *conn) basicRecover(ch *channel, requeue, answer bool) error {
 	if !requeue {
 		return raise(wire.ReplyNotImplemented, 0, "requeue=false")
 	}
-	c.requeueAll(ch)
+	c.requeueAll(ch, core.Requeue)
 	if answer {
 		c.reply(ch.id, &wire.BasicRecoverOk{})
 	}

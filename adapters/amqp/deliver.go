@@ -56,7 +56,9 @@ func (k *consumer) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool) {
 		d := &ds[i]
 		m := d.Message
 		props := m.Encoded
-		if m.Form != core.FormAMQP091 {
+		if d.Acquired != 0 {
+			props = counted(d)
+		} else if m.Form != core.FormAMQP091 {
 			props = m.EncodedAs(core.FormAMQP091, nil)
 		}
 		if wire.ContentHeaderSize(props) > int(c.frameMax) {
@@ -91,6 +93,20 @@ func (k *consumer) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool) {
 	}
 	ch.counters.delivered += uint64(len(ds))
 	return o.Unlock() || flush
+}
+
+// counted returns the properties of d with the headers that tell how often it
+// was handed out before, and how often that failed.
+func counted(d *core.Delivery) []byte {
+	p := *d.Message.Properties()
+	p.Headers = p.Headers.With("x-acquired-count", int64(d.Acquired))
+	if d.Failed > 0 {
+		p.Headers = p.Headers.With("x-delivery-count", int64(d.Failed))
+	}
+	p.HeadersSet = true
+	var m core.Message
+	m.SetProperties(&p)
+	return m.EncodedAs(core.FormAMQP091, nil)
 }
 
 // deliveryOverhead is what a delivery in one body frame takes beside its

@@ -110,8 +110,11 @@ func (c *conn) settlement(ch *channel, id uint32, payload []byte) error {
 	if err != nil {
 		return raise(wire.ReplyFrameError, id, "cannot decode %s", wire.ErlangBinary(payload))
 	}
-	if requeue {
+	switch {
+	case requeue && id == wire.IDBasicNack:
 		a.op = core.Requeue
+	case requeue: // A rejection counts as a failure, as in RabbitMQ from 4.3 on.
+		a.op = core.Fail
 	}
 	w := &c.work
 	if len(w.acks) == acksMax {
@@ -187,12 +190,13 @@ func (c *conn) settleOneLocked(ch *channel, op core.Settlement, tag uint64, d de
 	c.work.groups.add(d.holder, op, d.seq)
 }
 
-// requeueAll returns everything that is unacked on ch to its queues.
-func (c *conn) requeueAll(ch *channel) {
+// requeueAll returns everything that is unacked on ch to its queues: with Fail
+// if the client is gone, with Requeue if it asks for that.
+func (c *conn) requeueAll(ch *channel, op core.Settlement) {
 	c.out.Lock()
 	ch.unacked.takeAll(func(_ uint64, d delivered) {
 		c.underOut.outs--
-		c.work.groups.add(d.holder, core.Requeue, d.seq)
+		c.work.groups.add(d.holder, op, d.seq)
 	})
 	c.out.Unlock()
 	c.work.groups.settle(&c.work.touched)
