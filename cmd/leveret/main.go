@@ -57,6 +57,7 @@ func (serveCmd) Help() string {
 
     leveret ctl VERB     look after a running broker, with rabbitmqctl's verbs; see leveret ctl help
     leveret perf amqp    load a broker, this one or another, and measure it; see leveret perf amqp --help
+    leveret perf stomp   the same over STOMP
 
 Examples:
 

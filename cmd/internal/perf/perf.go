@@ -10,7 +10,8 @@ import (
 
 // Cmd is `leveret perf`: load generators, one per protocol.
 type Cmd struct {
-	AMQP AMQPCmd `cmd:"" name:"amqp" help:"Load an AMQP 0-9-1 broker and report rates, latencies, loss, duplicates and order."`
+	AMQP  AMQPCmd  `cmd:"" name:"amqp" help:"Load an AMQP 0-9-1 broker and report rates, latencies, loss, duplicates and order."`
+	STOMP STOMPCmd `cmd:"" name:"stomp" help:"The same for a STOMP broker with RabbitMQ's destinations."`
 }
 
 // ErrVerification is returned by Run when a message was lost, duplicated, out of
@@ -53,7 +54,11 @@ func (c *AMQPCmd) run(ctx context.Context, out, log io.Writer) error {
 }
 
 func (c *AMQPCmd) write(w io.Writer, rep interface{ writeText(io.Writer) }) error {
-	if !c.JSON {
+	return writeReport(w, rep, c.JSON)
+}
+
+func writeReport(w io.Writer, rep interface{ writeText(io.Writer) }, asJSON bool) error {
+	if !asJSON {
 		rep.writeText(w)
 		return nil
 	}
