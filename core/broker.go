@@ -230,6 +230,7 @@ func (b *Broker) recover(keepUnknown bool) error {
 	for _, r := range retentions {
 		r.load()
 	}
+	b.recoverClients()
 	return nil
 }
 

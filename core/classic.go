@@ -49,6 +49,7 @@ type classic struct {
 		given          []*Consumer        // Consumers with pending deliveries in this pass.
 		settled        []Seq              // Stored entries that ended in this pass, for the log.
 		held           map[QueueID][]Slot // What clients without a consumer hold, see holder.go.
+		found          []RecoveredSlot    // While the broker starts: what they held.
 
 		readyBytes, unackedBytes int64
 		persistent               int // Entries that the log holds.

@@ -321,5 +321,6 @@ func (q *classic) recover(r RecoveredLevel) {
 	l.next = max(l.next, r.Next, r.Marked)
 	l.marked = max(r.Marked, firstSeq(l.prio))
 	l.onDisk, l.handed, l.pageNext = l.marked, l.marked, l.next
+	q.mu.found = append(q.mu.found, r.Held...)
 	q.setExpiryTimerLocked()
 }

@@ -465,9 +465,9 @@ func (c *Client) wipe() error {
 		}
 	}
 	c.unshare()
+	c.forgetAll()
 	c.will.drop(c.broker)
 	c.def, c.stored, c.owned, c.direct, c.subs, c.will, c.leaseEnds = ClientDef{}, false, false, false, nil, nil, 0
-	c.received = nil
 	return nil
 }
 

@@ -34,15 +34,52 @@ type Slot struct {
 //
 // It must not be called from Outlet.Deliver.
 func (c *Consumer) Hold(slots []Slot, done func(error)) {
-	if done != nil {
-		done(nil)
+	sure := done != nil
+	if !sure {
+		done = func(error) {}
 	}
+	q, ok := c.queue.(*classic)
+	if !ok || c.opts.holder == 0 || q.log == nil {
+		done(nil)
+		return
+	}
+	set := q.broker.log.Begin()
+	q.mu.Lock()
+	if slots = q.storedLocked(slots); len(slots) > 0 {
+		q.log.Hold(set, c.opts.holder, slots, sure)
+	}
+	q.mu.Unlock()
+	set.Close(done)
+}
+
+// storedLocked returns those of slots whose entries are out and in the log,
+// mostly all.
+func (q *classic) storedLocked(slots []Slot) []Slot {
+	stored := func(s Slot) bool {
+		c, i := q.mu.entries.find(s.Seq), s.Seq.slot()
+		return c != nil && c.state[i]&(stateMask|flagLogged) == stateOut|flagLogged
+	}
+	for i := range slots {
+		if stored(slots[i]) {
+			continue
+		}
+		some := slices.Clone(slots[:i])
+		for _, s := range slots[i+1:] {
+			if stored(s) {
+				some = append(some, s)
+			}
+		}
+		return some
+	}
+	return slots
 }
 
 // Detach is Cancel for the consumer of a lasting client: what slots name stays
 // out and comes back, in that order, to the client's next consumer of this
-// queue. The rest of what the consumer was handed is settled before.
+// queue. The rest of what the consumer was handed is settled before. It notes
+// slots like Hold, for a stop that follows.
 func (c *Consumer) Detach(slots []Slot, t *Touched) {
+	c.Hold(slots, nil)
 	if q, ok := c.queue.(*classic); ok && c.opts.holder != 0 {
 		q.mu.Lock()
 		if !c.in.gone {
@@ -147,13 +184,21 @@ func (c *Client) Remember() error {
 	return err
 }
 
-// receive notes the ids of ms with the client that they come from.
+// receive notes the ids of ms, which was pushed, with the client that they come
+// from. What was refused may come again.
 func (p *Publisher) receive(ms []Publication) {
+	ids := p.ids[:0]
 	for i := range ms {
-		if m := &ms[i]; m.Once != 0 {
+		if m := &ms[i]; m.Once != 0 && m.Refused == OK {
 			p.client.noteReceived(m.Once)
+			ids = append(ids, m.Once)
+			m.logged = m.logged || p.client.stored
 		}
 	}
+	if p.client.stored && len(ids) > 0 {
+		p.broker.log.Receive(p.changeSet(), p.client.def.Number, ids)
+	}
+	p.ids = ids
 }
 
 func (i *identity) noteReceived(id uint16) {
@@ -188,5 +233,82 @@ func (c *Client) Forget(ids []uint16, done func(error)) {
 	for _, id := range ids {
 		delete(c.received, id)
 	}
-	done(nil)
+	if !c.stored || len(ids) == 0 {
+		done(nil)
+		return
+	}
+	set := c.broker.log.Begin()
+	c.broker.log.Forget(set, c.def.Number, ids)
+	set.Close(done)
+}
+
+// forgetAll forgets all ids of a client that has ended. A crash may bring them
+// back: then nobody knows the client, and they are dropped.
+func (c *Client) forgetAll() {
+	if len(c.received) > 0 && c.stored {
+		set := c.broker.log.Begin()
+		c.broker.log.Forget(set, c.def.Number, nil)
+		set.Close(func(error) {})
+	}
+	c.received = nil
+}
+
+// recoverHeld has what clients held when the broker stopped be out again, in
+// memory, for them to come back to. What clients held that are gone, and what
+// cannot be read, is ready like the rest. Nobody else knows q yet.
+func (q *classic) recoverHeld(known func(client QueueID) bool) {
+	q.mu.Lock()
+	defer q.unlock()
+	found := slices.DeleteFunc(q.mu.found, func(s RecoveredSlot) bool { return !known(s.Client) })
+	q.mu.found = nil
+	for len(found) > 0 {
+		batch := found[:min(len(found), fetchAtOnce)]
+		found = found[len(batch):]
+		seqs := make([]Seq, len(batch))
+		for i, s := range batch {
+			seqs[i] = s.Seq
+		}
+		q.broker.log.Read(q.opts.ID, seqs, func(n int, m *Message, err error) {
+			if err != nil {
+				q.broker.logger.Error("held message cannot be read back from the log", "queue", q.opts.Name, "vhost", q.opts.VHost, "error", err)
+				return
+			}
+			e := &q.mu.entries
+			c, i := e.find(seqs[n]), seqs[n].slot()
+			if c == nil || c.state[i]&flagCold == 0 {
+				return
+			}
+			m = q.mu.resting.rest(m)
+			q.mu.readyBytes -= e.thaw(c, i, m)
+			q.leaveReadyLocked(c, i)
+			q.mu.unackedBytes += int64(len(m.Body))
+			e.takeOut(c, i)
+			q.keepLocked(batch[n].Client, []Slot{batch[n].Slot})
+		})
+	}
+}
+
+// recoverClients gives clients, and the queues of v, back what clients kept.
+func (b *Broker) recoverClients() {
+	clients := make(map[QueueID]*identity)
+	for _, v := range b.vhosts.Load().All() {
+		for k := range v.clients.shards {
+			for _, i := range v.clients.shards[k].byID {
+				clients[i.def.Number] = i
+			}
+		}
+	}
+	known := func(client QueueID) bool { return clients[client] != nil }
+	for _, v := range b.vhosts.Load().All() {
+		for q := range v.Queues() {
+			if q, ok := q.(*classic); ok && len(q.mu.found) > 0 {
+				q.recoverHeld(known)
+			}
+		}
+	}
+	b.log.Received(known, func(client QueueID, ids []uint16) {
+		for _, id := range ids {
+			clients[client].noteReceived(id)
+		}
+	})
 }

@@ -17,6 +17,11 @@ type MessageLog interface {
 	// order within each queue and priority.
 	Recover(known func(QueueID) bool, fn func(RecoveredLevel) error) error
 
+	// Received reports the ids that clients have received and not forgotten, as
+	// the log held them when it was opened, ascending; once, after Recover. What
+	// is remembered of clients that known does not know is dropped.
+	Received(known func(client QueueID) bool, fn func(client QueueID, ids []uint16))
+
 	// OpenQueue returns the part of the log that holds q's references. What
 	// Recover reported is in it.
 	OpenQueue(q QueueID) QueueLog
@@ -25,6 +30,13 @@ type MessageLog interface {
 	// all. One goroutine fills it, under the locks of the queues concerned,
 	// before the entries become visible there, and ends it with Close.
 	Begin() ChangeSet
+
+	// Receive notes in set, which is not closed yet, ids that client has used.
+	// With anything noted in it a set is complete only when its group is durable.
+	Receive(set ChangeSet, client QueueID, ids []uint16)
+
+	// Forget notes in set that client's ids are free again; nil stands for all.
+	Forget(set ChangeSet, client QueueID, ids []uint16)
 
 	// Read hands the stored messages of q at seqs, which ascend, to fn, in
 	// that order. A message is good only during fn, and its bytes are fn's to
@@ -86,6 +98,13 @@ type QueueLog interface {
 	// names them as survivors, and there is no Drop if they must not be lost.
 	SettleIn(set ChangeSet, seqs []Seq)
 
+	// Hold notes in set, which is not closed yet, what client keeps of entries
+	// that are out, in place of what was noted of them. It lasts until they are
+	// settled; of entries that the log does not hold nothing is kept. The set is
+	// complete when their messages are durable too. Unless sure, nobody waits
+	// for it, and it is not synced for its own sake.
+	Hold(set ChangeSet, client QueueID, slots []Slot, sure bool)
+
 	// Purge lets go of every reference of priority prio below upTo but those
 	// of survivors, which ascend.
 	Purge(prio uint8, upTo Seq, survivors []Seq)
@@ -110,6 +129,13 @@ type RecoveredLevel struct {
 	Next     Seq // No number below it may be given again.
 	Marked   Seq // Entries below it were, or may have been, handed out.
 	Entries  []RecoveredEntry
+	Held     []RecoveredSlot // Of Entries reported so far, ascending.
+}
+
+// RecoveredSlot is what a client noted of an entry.
+type RecoveredSlot struct {
+	Client QueueID
+	Slot
 }
 
 // RecoveredEntry is a stored message that nobody settled.
@@ -127,6 +153,18 @@ type memorySet struct{}
 
 // Recover reports nothing.
 func (MemoryLog) Recover(func(QueueID) bool, func(RecoveredLevel) error) error { return nil }
+
+// Received reports nothing.
+func (MemoryLog) Received(func(QueueID) bool, func(QueueID, []uint16)) {}
+
+// Receive does nothing.
+func (MemoryLog) Receive(ChangeSet, QueueID, []uint16) {}
+
+// Forget does nothing.
+func (MemoryLog) Forget(ChangeSet, QueueID, []uint16) {}
+
+// Hold does nothing.
+func (MemoryLog) Hold(ChangeSet, QueueID, []Slot, bool) {}
 
 // OpenQueue returns a log that remembers nothing.
 func (MemoryLog) OpenQueue(QueueID) QueueLog { return MemoryLog{} }

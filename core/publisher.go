@@ -48,7 +48,8 @@ type Publisher struct {
 	paging ChangeSet // The same for transient messages that leave memory.
 
 	late   []lateSettle // Retained messages that the batch under way has replaced.
-	client *Client      // Who remembers what is published once; or nil.
+	ids    []uint16
+	client *Client // Who remembers what is published once; or nil.
 
 	// moves, of a queue's worker, is called when the batch is in its queues, and
 	// adds to the change set; moved when that is done with. See leaving.go.
@@ -205,9 +206,6 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	if p.remembers {
 		p.remember(ms)
 	}
-	if once {
-		p.receive(ms)
-	}
 	if retain {
 		p.prepareRetain(ms)
 	}
@@ -224,6 +222,9 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	}
 	if retain {
 		p.retain(ms)
+	}
+	if once {
+		p.receive(ms)
 	}
 	if p.remembers {
 		for i := range ms {

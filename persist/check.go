@@ -219,6 +219,12 @@ func dumpRecord(w io.Writer, r *segment.Record, offset int64) {
 			fmt.Fprintf(w, " queue %d/%d: %d-%d but for %d ranges", queue, from>>56, number(from), number(upTo-1), len(survivors))
 		},
 		Drop: func(queue uint32) { fmt.Fprintf(w, " queue %d", queue) },
+		Hold: func(h segment.Hold) {
+			fmt.Fprintf(w, " queue %d/%d: %d for client %d: %d", h.Queue, h.Seq>>56, number(h.Seq), h.Client, h.Value)
+		},
+		Receive: func(r segment.Receive) {
+			fmt.Fprintf(w, " client %d: id %d %s", r.Client, r.ID, [...]string{"and all others forgotten", "forgotten", "received"}[r.What])
+		},
 	}
 	if !r.IsMessage() {
 		if err := changes.Apply(r); err != nil {

@@ -37,6 +37,7 @@ func (j *janitor) writeCheckpoint(clean bool) (freed int, err error) {
 	for _, q := range queues {
 		e.queue(x, w, q)
 	}
+	w.Clients(x.clients(queues))
 	if err := l.syncApplied(); err != nil {
 		return 0, err
 	}

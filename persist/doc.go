@@ -72,16 +72,19 @@
 //	MARK       queue, up to                       handed out, maybe, below that
 //	PURGE      queue, from, length, ranges        all settled but those
 //	DROP       queue                              all settled
+//	HOLD       queue, client, number, value       what a client keeps of an entry
+//	RECEIVE    client, id << 2 | what             what it has received, and forgotten
 //
-// The last four are varints, and repeat. Ranges are a count and, for each, the
-// distance from the end of the one before and the length. Kinds from 7 on belong
-// to later versions (sessions, retries, streams): a segment that has one is kept.
+// The last six are varints, and repeat. Ranges are a count and, for each, the
+// distance from the end of the one before and the length. Kinds from 9 on belong
+// to later versions: a segment that has one is kept.
 //
 //	sidecar    | LVRTIDX\n | version | number | salt | end | first, last group | entries | flags | length | crc |
 //	           for each record: what is not as in the record before (segment/sidecar.go)
 //
 //	checkpoint | LVRTCKP\n | version | flags | number | group | offset | segment | 0 | length | ... | crc |
 //	           sections: | kind u64 | length u64 | data |
+//	           holds, received: as in the records
 //	           levels:   queue, priority, next, mark, blocks: distance, length, all | ranges | bitmap
 //
 // Sections of unknown kinds are written again as they were.
@@ -156,7 +159,7 @@
 //
 // # Reading order
 //
-// set.go, ring.go and queue.go take changes in; log.go hands them over; writer.go
+// set.go, ring.go, queue.go and clients.go take changes in; log.go hands them over; writer.go
 // and group.go write; place.go and index.go remember; read.go reads. janitor.go,
 // slots.go, checkpoint.go and compact.go keep house. open.go, recover.go and
 // live.go start. check.go and backup.go are for operators. segments.go names

@@ -162,7 +162,7 @@ func (g *group) addSet(s *changeSet) bool {
 			refs -= n
 		}
 	}
-	return wanted
+	return g.addClients(s) || wanted
 }
 
 // addMessage adds a record for n refs of m, from r on, and returns the next.

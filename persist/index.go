@@ -26,6 +26,10 @@ type index struct {
 		pool     chunkPool
 		readers  []*segmentFile // Those with a readFile, in the order of opening.
 
+		received map[uint32]map[uint16]struct{} // Ids that clients have received.
+		holds    int64                          // Slots of all queues,
+		ids      int64                          // and ids of all clients.
+
 		live     int64 // References.
 		chunks   int64
 		levels   int64
@@ -45,6 +49,7 @@ type position struct {
 func (x *index) init() {
 	x.mu.queues = make(map[core.QueueID]*queueLog)
 	x.mu.segments = make(map[uint32]*segmentFile)
+	x.mu.received = make(map[uint32]map[uint16]struct{})
 }
 
 // open returns the queue's part, making it at the first call.
@@ -139,6 +144,9 @@ func (x *index) settleLocked(q *queueLog, seq, n uint64) {
 	if end > l.next {
 		end = l.next // Nothing lies behind; the numbers may be absurd.
 	}
+	if len(q.slots) > 0 {
+		x.unholdRangeLocked(q, seq, end)
+	}
 	for seq < end {
 		i, ok := l.chunkOf(seq)
 		if i == len(l.chunks) {
@@ -208,6 +216,7 @@ func (x *index) purgeLocked(q *queueLog, from, upTo uint64, survivors []segment.
 			at = max(at, survivors[i].From+survivors[i].Len)
 		}
 	}
+	x.unholdGoneLocked(q)
 }
 
 // detachLocked removes what lies in [from, end).
@@ -251,6 +260,7 @@ func (x *index) dropLocked(q *queueLog) {
 	}
 	x.mu.levels -= int64(len(q.levels))
 	q.levels, q.dropped = nil, true
+	x.unholdGoneLocked(q)
 	if x.mu.queues[q.id] == q {
 		delete(x.mu.queues, q.id)
 	}
@@ -336,6 +346,17 @@ func (x *index) verify() error {
 				return errors.New("next number too low")
 			}
 		}
+	}
+	var holds int64
+	for _, q := range x.mu.queues {
+		for seq := range q.slots {
+			if holds++; q.placeLocked(seq).offset == 0 {
+				return errors.New("slot of an entry that is gone")
+			}
+		}
+	}
+	if holds != x.mu.holds {
+		return errors.New("slots counted wrong")
 	}
 	if live != x.mu.live || chunks != x.mu.chunks || levels != x.mu.levels {
 		return errors.New("index counted wrong")

@@ -176,7 +176,7 @@ const (
 
 // hand takes s over from its publisher.
 func (l *Log) hand(s *changeSet) {
-	if s.refs == 0 && len(s.acks) == 0 && len(s.moved) == 0 {
+	if s.refs == 0 && len(s.acks) == 0 && len(s.moved) == 0 && len(s.holds) == 0 && len(s.receives) == 0 {
 		s.done(nil)
 		s.recycle()
 		return

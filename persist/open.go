@@ -342,10 +342,11 @@ func (l *Log) recoverLevel(q *queueLog, level *level, entries []core.RecoveredEn
 		}
 		if more = i < len(level.chunks); !more {
 			level.expires = nil
+			r.Held = q.heldLocked(level.prio)
 		}
 		x.mu.Unlock()
 		r.Entries = entries
-		if len(entries) > 0 || n == 0 {
+		if len(entries) > 0 || len(r.Held) > 0 || n == 0 {
 			if err := fn(r); err != nil {
 				return err
 			}

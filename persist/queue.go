@@ -18,6 +18,7 @@ type queueLog struct {
 
 	// Guarded by the index's lock.
 	levels  []*level // Ascending priority.
+	slots   map[uint64]slot
 	dropped bool
 }
 

@@ -141,6 +141,9 @@ func (r *recovery) run() error {
 		level := x.levelLocked(x.openLocked(r.log, core.QueueID(l.Queue)), inLevel(l.Priority, 0))
 		level.next, level.mark = l.Next, l.Mark
 	}
+	if c != nil {
+		r.clients(c)
+	}
 	r.last = r.base.Group
 	r.at = position{r.base.Segment, r.base.Offset, r.base.Group}
 
@@ -161,6 +164,9 @@ func (r *recovery) run() error {
 		return err
 	}
 	r.findMissing()
+	for _, q := range x.mu.queues {
+		x.unholdGoneLocked(q)
+	}
 	r.report.Groups = r.last
 	r.report.Segments = len(r.files)
 	r.report.Messages = x.mu.live
@@ -458,7 +464,7 @@ func (r *recovery) record(s *scannedFile, number uint64, rec *segment.Record, of
 		}
 		return
 	}
-	if rec.Kind < segment.KindMessage || rec.Kind > segment.KindDrop {
+	if rec.Kind < segment.KindMessage || rec.Kind > segment.KindLast {
 		s.unknown = true
 		return
 	}
@@ -505,6 +511,10 @@ func (r *recovery) record(s *scannedFile, number uint64, rec *segment.Record, of
 			}
 			x.dropLocked(x.openLocked(r.log, core.QueueID(queue)))
 		},
+		Hold: func(h segment.Hold) {
+			x.holdLocked(x.openLocked(r.log, core.QueueID(h.Queue)), h.Seq, slot{h.Client, h.Value})
+		},
+		Receive: x.receiveLocked,
 	}
 	if err := changes.Apply(rec); err != nil {
 		r.damage(s.name, offset, int64(len(rec.Data)+segment.RecordBytes), err)

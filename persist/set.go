@@ -91,6 +91,11 @@ type changeSet struct {
 	seqs  []core.Seq
 	moved []*ref
 
+	// What it notes of clients; see clients.go.
+	holds    []hold
+	receives []segment.Receive
+	sure     bool // Somebody waits for that.
+
 	// Of the writer: it counts the refs that other sets struck, less those of
 	// sets that are complete.
 	waits    int
@@ -131,6 +136,7 @@ func (s *changeSet) Close(done func(error)) {
 		parts := 1 + (a.to-a.from)/ackSeqsMax
 		s.size += int64(parts*changeMax + segment.AckBytesMax(a.to-a.from))
 	}
+	s.size += s.clientBytes()
 	s.log.hand(s)
 }
 
@@ -139,12 +145,13 @@ func (s *changeSet) recycle() {
 	clear(s.messages)
 	clear(s.acks)
 	clear(s.moved)
+	clear(s.holds)
 	if cap(s.buf) > 256<<10 || len(s.blocks) > 64 {
 		return
 	}
 	clear(s.table)
 	*s = changeSet{buf: s.buf[:0], messages: s.messages[:0], blocks: s.blocks, table: s.table,
-		acks: s.acks[:0], seqs: s.seqs[:0], moved: s.moved[:0]}
+		acks: s.acks[:0], seqs: s.seqs[:0], moved: s.moved[:0], holds: s.holds[:0], receives: s.receives[:0]}
 	setPool.Put(s)
 }
 

@@ -29,7 +29,8 @@ func (l *Log) checkpointBound(kept int) int64 {
 	x := &l.index
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return int64(segment.CheckpointBytes+kept) + x.mu.levels*segment.LevelBytesMax + x.mu.chunks*int64(segment.BlockBytesMax(chunkMax))
+	return int64(segment.CheckpointBytes+kept) + x.mu.levels*segment.LevelBytesMax + x.mu.chunks*int64(segment.BlockBytesMax(chunkMax)) +
+		segment.ClientsBytesMax(x.mu.holds, x.mu.ids)
 }
 
 // reserve makes the slots larger long before a checkpoint might not fit.

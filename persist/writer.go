@@ -28,6 +28,8 @@ type writer struct {
 	atN   int   // The first note.
 	moves []*moveRecord
 	held  bool // Sets wait for a segment to be prepared.
+	// deferred are sets with slots whose messages are in sets not yet closed.
+	deferred []*changeSet
 }
 
 // run writes until the log is closed and everything is written.
@@ -97,8 +99,11 @@ func (w *writer) take() (closed bool) {
 
 // idle reports whether there is nothing to do.
 func (w *writer) idle() bool {
-	return w.atSet == len(w.work.sets) && w.atN == len(w.work.notes) && len(w.moves) == 0
+	return w.atSet == len(w.work.sets) && w.atN == len(w.work.notes) && len(w.moves) == 0 && !w.ripe()
 }
+
+// ripe reports whether the first set deferred can be written.
+func (w *writer) ripe() bool { return len(w.deferred) > 0 && !w.deferred[0].early() }
 
 // resume reports whether what is held can go on: the janitor has prepared a
 // segment, or knows that it cannot.
@@ -130,24 +135,27 @@ func (w *writer) gather() {
 	if !w.held {
 		w.gatherNotes()
 	}
-	for w.atSet < len(w.work.sets) && len(w.moves) == 0 && w.atN == len(w.work.notes) {
-		s := w.work.sets[w.atSet]
+	for len(w.moves) == 0 && w.atN == len(w.work.notes) {
+		s := w.nextSet()
+		if s == nil {
+			return
+		}
 		if !w.fits(s.size) {
 			if w.group.empty() && w.wanted(s) {
-				if w.roll(s.size, false) {
+				if w.roll(s.size, s.refs == 0) {
 					continue
 				}
 				w.held = true
 				return
 			} else if w.group.empty() {
-				w.atSet++
+				w.passSet()
 				w.group.addSet(s) // Nothing; it counts what s waits for.
 				w.complete(s, nil)
 				continue
 			}
 			return
 		}
-		w.atSet++
+		w.passSet()
 		if w.group.addSet(s) {
 			w.group.sets = append(w.group.sets, s)
 		} else {
@@ -156,9 +164,36 @@ func (w *writer) gather() {
 	}
 }
 
+// nextSet returns the set to be written next, or nil. One that is too early is
+// deferred, and so are all with slots behind it: a slot that was noted later
+// must stay the later one.
+func (w *writer) nextSet() *changeSet {
+	for w.atSet < len(w.work.sets) {
+		s := w.work.sets[w.atSet]
+		if len(s.holds) == 0 || len(w.deferred) == 0 && !s.early() {
+			return s
+		}
+		w.deferred = append(w.deferred, s)
+		w.atSet++
+	}
+	if w.ripe() {
+		return w.deferred[0]
+	}
+	return nil
+}
+
+// passSet goes on behind what nextSet returned.
+func (w *writer) passSet() {
+	if w.atSet < len(w.work.sets) {
+		w.atSet++
+		return
+	}
+	w.deferred = slices.Delete(w.deferred, 0, 1)
+}
+
 // wanted reports whether some reference of s is still pending.
 func (w *writer) wanted(s *changeSet) bool {
-	if len(s.acks) > 0 {
+	if len(s.acks) > 0 || len(s.receives) > 0 || slices.ContainsFunc(s.holds, func(h hold) bool { return !h.dead() }) {
 		return true
 	}
 	for i := range s.refs {
@@ -383,6 +418,7 @@ func (w *writer) apply() {
 		for i := range s.messages {
 			w.applyMessageLocked(&s.messages[i])
 		}
+		x.applyClientsLocked(s)
 	}
 	x.mu.applied = position{g.id.Number, w.active.end, w.number}
 	x.mu.synced = w.synced
@@ -475,6 +511,10 @@ func (w *writer) fail(err error) {
 	for ; w.atSet < len(w.work.sets); w.atSet++ {
 		w.complete(w.work.sets[w.atSet], err)
 	}
+	for _, s := range w.deferred {
+		w.complete(s, err)
+	}
+	w.deferred = nil
 	tellMarked(w.work.notes[w.atN:])
 	w.atN, w.moves = len(w.work.notes), nil
 }
@@ -483,6 +523,9 @@ func (w *writer) fail(err error) {
 func (w *writer) end() {
 	if w.atSet < len(w.work.sets) {
 		w.fail(ErrNoSpace)
+	}
+	if len(w.deferred) > 0 {
+		w.fail(ErrClosed) // Their messages will never come.
 	}
 	if w.log.failed() == nil {
 		w.sync()

@@ -499,6 +499,7 @@ func (e *Env) consume(a *arguments) error {
 	var t core.Touched
 	cons.Start(&t)
 	t.Flush()
+	e.Broker.Advance(e.nowMS) // What is in the log only is read meanwhile.
 	return nil
 }
 

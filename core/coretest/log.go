@@ -3,6 +3,7 @@ package coretest
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -16,6 +17,7 @@ import (
 type Log struct {
 	mu     sync.Mutex
 	queues map[core.QueueID]*queueLog
+	ids    map[core.QueueID]map[uint16]bool // Received by clients.
 	held   bool
 	busy   bool
 	closed []*changeSet // Closed and not written, while held.
@@ -39,6 +41,7 @@ type entry struct {
 	expires int64
 	set     *changeSet
 	damaged bool
+	slot    core.RecoveredSlot
 }
 
 type changeSet struct {
@@ -50,7 +53,9 @@ type changeSet struct {
 }
 
 // NewLog returns an empty log.
-func NewLog() *Log { return &Log{queues: make(map[core.QueueID]*queueLog)} }
+func NewLog() *Log {
+	return &Log{queues: make(map[core.QueueID]*queueLog), ids: make(map[core.QueueID]map[uint16]bool)}
+}
 
 // Hold keeps what is closed from now on unwritten, until Hold(false).
 func (l *Log) Hold(held bool) {
@@ -139,9 +144,13 @@ func (q *queueLog) recovered(id core.QueueID, prio uint8) core.RecoveredLevel {
 	for s, e := range q.entries {
 		if priority(s) == prio {
 			r.Entries = append(r.Entries, core.RecoveredEntry{Seq: s, BodyBytes: uint32(len(e.m.Body)), ExpiresMS: e.expires})
+			if e.slot.Client != 0 {
+				r.Held = append(r.Held, e.slot)
+			}
 		}
 	}
 	slices.SortFunc(r.Entries, func(a, b core.RecoveredEntry) int { return cmp.Compare(a.Seq, b.Seq) })
+	slices.SortFunc(r.Held, func(a, b core.RecoveredSlot) int { return cmp.Compare(a.Seq, b.Seq) })
 	return r
 }
 
@@ -305,4 +314,63 @@ func (q *queueLog) Drop() {
 	q.log.mu.Lock()
 	defer q.log.mu.Unlock()
 	q.gone, q.entries = true, nil
+}
+
+// Received is core.MessageLog.
+func (l *Log) Received(known func(core.QueueID) bool, fn func(core.QueueID, []uint16)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for client, ids := range l.ids {
+		if known(client) {
+			fn(client, slices.Sorted(maps.Keys(ids)))
+		} else {
+			delete(l.ids, client)
+		}
+	}
+}
+
+// Receive is core.MessageLog.
+func (l *Log) Receive(set core.ChangeSet, client core.QueueID, ids []uint16) {
+	l.later(set, func() {
+		if l.ids[client] == nil {
+			l.ids[client] = make(map[uint16]bool)
+		}
+		for _, id := range ids {
+			l.ids[client][id] = true
+		}
+	}, &ids)
+}
+
+// Forget is core.MessageLog.
+func (l *Log) Forget(set core.ChangeSet, client core.QueueID, ids []uint16) {
+	all := ids == nil
+	l.later(set, func() {
+		for _, id := range ids {
+			delete(l.ids[client], id)
+		}
+		if all {
+			delete(l.ids, client)
+		}
+	}, &ids)
+}
+
+// later has fn called when set is written. ids, which fn uses, is copied.
+func (l *Log) later(set core.ChangeSet, fn func(), ids *[]uint16) {
+	*ids = slices.Clone(*ids)
+	s := set.(*changeSet)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.settled = append(s.settled, fn)
+}
+
+// Hold is core.QueueLog.
+func (q *queueLog) Hold(set core.ChangeSet, client core.QueueID, slots []core.Slot, _ bool) {
+	slots = slices.Clone(slots)
+	q.log.later(set, func() {
+		for _, slot := range slots {
+			if e := q.entries[slot.Seq]; e != nil {
+				e.slot = core.RecoveredSlot{Client: client, Slot: slot}
+			}
+		}
+	}, new([]uint16))
 }

@@ -52,6 +52,9 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"reading what is not there", testReadMissing},
 		{"publishers at once", testConcurrent},
 		{"a set after Close is refused", testClosed},
+		{"what clients hold lasts as long as its entry", testHold},
+		{"what is held before its message is stored waits for it", testHoldEarly},
+		{"what clients received is remembered until it is forgotten", testReceive},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newHarness(t)) })
 	}
@@ -117,6 +120,7 @@ func Recover(t testing.TB, l core.MessageLog, known func(core.QueueID) bool) Rec
 		}
 		level.Next, level.Marked = r.Next, r.Marked
 		level.Entries = append(level.Entries, r.Entries...)
+		level.Held = append(level.Held, r.Held...)
 		return nil
 	})
 	if err != nil {
@@ -233,7 +237,7 @@ func testContent(t *testing.T, h Harness) {
 	set := l.Begin()
 	m := &core.Message{
 		Exchange: "orders", RoutingKey: "eu.new", Form: core.FormAMQP091, Encoded: []byte("properties"), Body: []byte("the body"),
-		ArrivedMS: 1700000000123, ExpiresMS: 1700000005000, Persistent: true, HasPriority: true, Priority: 4, Died: true,
+		ArrivedMS: 1700000000123, ExpiresMS: 1700000005000, Persistent: true, HasPriority: true, Priority: 4, Died: true, Origin: 99, Retained: true,
 	}
 	q.Add(set, 0, m, m)
 	empty := &core.Message{Persistent: true}
@@ -248,7 +252,8 @@ func testContent(t *testing.T, h Harness) {
 			want := [...]*core.Message{m, empty}[i]
 			if got.Exchange != want.Exchange || got.RoutingKey != want.RoutingKey || got.Form != want.Form ||
 				!bytes.Equal(got.Encoded, want.Encoded) || !bytes.Equal(got.Body, want.Body) || got.ArrivedMS != want.ArrivedMS ||
-				got.ExpiresMS != want.ExpiresMS || !got.Persistent || got.HasPriority != want.HasPriority || got.Died != want.Died || got.Priority != want.Priority {
+				got.ExpiresMS != want.ExpiresMS || !got.Persistent || got.HasPriority != want.HasPriority || got.Died != want.Died || got.Priority != want.Priority ||
+				got.Origin != want.Origin || got.Retained != want.Retained {
 				t.Fatalf("message %d: %+v, want %+v", i, got, want)
 			}
 		})

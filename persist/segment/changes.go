@@ -45,6 +45,51 @@ func AppendPurge[S ~uint64](dst []byte, queue uint32, from, upTo uint64, survivo
 // AppendDrop appends a change of a KindDrop.
 func AppendDrop(dst []byte, queue uint32) []byte { return binary.AppendUvarint(dst, uint64(queue)) }
 
+// Hold is what a client keeps of an entry.
+type Hold struct {
+	Queue, Client uint32 // Client 0 is nobody: nothing is kept.
+	Seq           uint64
+	Value         uint64
+}
+
+// AppendHold appends a change of a KindHold.
+func AppendHold(dst []byte, h Hold) []byte {
+	dst = binary.AppendUvarint(dst, uint64(h.Queue))
+	dst = binary.AppendUvarint(dst, uint64(h.Client))
+	dst = binary.AppendUvarint(dst, h.Seq)
+	return binary.AppendUvarint(dst, h.Value)
+}
+
+// HoldBytesMax bounds what AppendHold appends.
+const HoldBytesMax = 4 * binary.MaxVarintLen64
+
+// Receive says what became of an id of a client's.
+type Receive struct {
+	Client uint32
+	ID     uint16
+	What   Received
+}
+
+// Received is what a Receive says.
+type Received uint8
+
+// What becomes of ids. Numbers are on disk.
+const (
+	ForgotAll Received = iota // Of the client; the id is 0.
+	Forgotten
+	Remembered
+	receivedEnd
+)
+
+// AppendReceive appends a change of a KindReceive.
+func AppendReceive(dst []byte, r Receive) []byte {
+	dst = binary.AppendUvarint(dst, uint64(r.Client))
+	return binary.AppendUvarint(dst, uint64(r.ID)<<2|uint64(r.What))
+}
+
+// ReceiveBytesMax bounds what AppendReceive appends.
+const ReceiveBytesMax = 2 * binary.MaxVarintLen64
+
 // appendRanges appends the number of ranges and the ranges. Numbers that do
 // not ascend are left out.
 func appendRanges[S ~uint64](dst []byte, seqs []S) []byte {
@@ -80,6 +125,9 @@ type Changes struct {
 	Mark  func(queue uint32, upTo uint64)
 	Purge func(queue uint32, from, upTo uint64, survivors []Range)
 	Drop  func(queue uint32)
+
+	Hold    func(h Hold)
+	Receive func(r Receive)
 }
 
 // Apply decodes r. Nothing is called if r cannot be decoded whole.
@@ -116,6 +164,18 @@ func (c *Changes) walk(r *Record) error {
 		case KindDrop:
 			if !d.bad && c.Drop != nil {
 				c.Drop(q)
+			}
+		case KindHold:
+			client := d.uvarint()
+			h := Hold{Queue: q, Client: uint32(client), Seq: d.uvarint(), Value: d.uvarint()}
+			if d.bad = d.bad || client > 1<<32-1; !d.bad && c.Hold != nil {
+				c.Hold(h)
+			}
+		case KindReceive:
+			v := d.uvarint()
+			r := Receive{Client: q, ID: uint16(v >> 2), What: Received(v & 3)}
+			if d.bad = d.bad || v>>18 != 0 || r.What >= receivedEnd; !d.bad && c.Receive != nil {
+				c.Receive(r)
 			}
 		default:
 			return nil // Not ours to understand.

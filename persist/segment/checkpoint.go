@@ -18,8 +18,12 @@ type CheckpointInfo struct {
 
 const checkpointClean = 1
 
-// Kinds of sections.
-const sectionLevels = 1
+// Kinds of sections. The last two hold changes as records of those kinds do.
+const (
+	sectionLevels   = 1
+	sectionHolds    = 2
+	sectionReceived = 3
+)
 
 // numberMask is the part of a Seq that counts within a priority.
 const numberMask = 1<<56 - 1
@@ -49,6 +53,8 @@ func (b *Block) Has(i uint64) bool { return b.Bits == nil || b.Bits[i/64]&(1<<(i
 type Checkpoint struct {
 	CheckpointInfo
 	Levels []Level
+	// Holds and Received are what clients keep, as records.
+	Holds, Received Record
 	// Kept is the sections of kinds that this version does not know, to be
 	// written again.
 	Kept []byte
@@ -65,9 +71,42 @@ type CheckpointWriter struct {
 func (w *CheckpointWriter) Begin(kept []byte) {
 	w.buf = append(w.buf[:0], make([]byte, checkpointHeader)...)
 	w.buf = append(w.buf, kept...)
+	w.begin(sectionLevels)
+}
+
+// begin opens a section.
+func (w *CheckpointWriter) begin(kind uint64) {
 	w.section = len(w.buf)
-	w.buf = binary.LittleEndian.AppendUint64(w.buf, sectionLevels)
+	w.buf = binary.LittleEndian.AppendUint64(w.buf, kind)
 	w.buf = binary.LittleEndian.AppendUint64(w.buf, 0)
+}
+
+// endSection closes the section begun last.
+func (w *CheckpointWriter) endSection() {
+	binary.LittleEndian.PutUint64(w.buf[w.section+8:], uint64(len(w.buf)-w.section-16))
+}
+
+// Clients adds what clients keep. All levels are there.
+func (w *CheckpointWriter) Clients(holds []Hold, received []Receive) {
+	if len(holds) > 0 {
+		w.endSection()
+		w.begin(sectionHolds)
+		for _, h := range holds {
+			w.buf = AppendHold(w.buf, h)
+		}
+	}
+	if len(received) > 0 {
+		w.endSection()
+		w.begin(sectionReceived)
+		for _, r := range received {
+			w.buf = AppendReceive(w.buf, r)
+		}
+	}
+}
+
+// ClientsBytesMax bounds what Clients adds.
+func ClientsBytesMax(holds, received int64) int64 {
+	return 32 + holds*HoldBytesMax + received*ReceiveBytesMax
 }
 
 // Level begins a level. Its blocks follow, ascending, and EndLevel.
@@ -157,8 +196,8 @@ func eachBitRange(live []uint64, span uint64, fn func(Range)) {
 
 // Finish returns the checkpoint; it is good until the next Begin.
 func (w *CheckpointWriter) Finish(i CheckpointInfo) []byte {
+	w.endSection()
 	b := w.buf
-	binary.LittleEndian.PutUint64(b[w.section+8:], uint64(len(b)-w.section-16))
 	copy(b, checkpointMagic)
 	binary.LittleEndian.PutUint32(b[8:], Version)
 	var flags uint32
@@ -220,7 +259,17 @@ func ParseCheckpoint(b []byte) (*Checkpoint, error) {
 		if d.bad {
 			break
 		}
-		if binary.LittleEndian.Uint64(head) != sectionLevels {
+		switch binary.LittleEndian.Uint64(head) {
+		case sectionLevels:
+		case sectionHolds:
+			c.Holds = Record{Kind: KindHold, Data: data}
+			d.bad = d.bad || (&Changes{}).walk(&c.Holds) != nil
+			continue
+		case sectionReceived:
+			c.Received = Record{Kind: KindReceive, Data: data}
+			d.bad = d.bad || (&Changes{}).walk(&c.Received) != nil
+			continue
+		default:
 			c.Kept = append(c.Kept, whole[:16+length]...)
 			continue
 		}

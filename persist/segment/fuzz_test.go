@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 	"testing"
 )
 
@@ -18,6 +19,8 @@ func FuzzRecord(f *testing.F) {
 	f.Add(appendMessage(nil, 64, KindAck, 0, nil, AppendAck(nil, 1, []uint64{1, 2, 5}), nil))
 	f.Add(appendMessage(nil, 64, KindPurge, 0, nil, AppendPurge(nil, 1, 0, 50, []uint64{1, 2, 5}), nil))
 	f.Add(appendMessage(nil, 64, KindMark, 0, nil, AppendMark(nil, 1, 99), nil))
+	f.Add(appendMessage(nil, 64, KindHold, 0, nil, AppendHold(nil, Hold{1, 2, 3<<56 | 4, 5}), nil))
+	f.Add(appendMessage(nil, 64, KindReceive, 0, nil, AppendReceive(nil, Receive{1, 65535, Remembered}), nil))
 	f.Add(appendMessage(nil, 64, KindDrop, 0, nil, AppendDrop(nil, 1), nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = bytes.Clone(b)
@@ -63,6 +66,20 @@ func FuzzRecord(f *testing.F) {
 				}
 			},
 			Drop: func(uint32) {},
+			Hold: func(h Hold) {
+				var got Hold
+				again := Changes{Hold: func(h Hold) { got = h }}
+				if err := again.Apply(&Record{Kind: KindHold, Data: AppendHold(nil, h)}); err != nil || got != h {
+					t.Fatalf("%+v became %+v, %v", h, got, err)
+				}
+			},
+			Receive: func(r Receive) {
+				var got Receive
+				again := Changes{Receive: func(r Receive) { got = r }}
+				if err := again.Apply(&Record{Kind: KindReceive, Data: AppendReceive(nil, r)}); err != nil || got != r {
+					t.Fatalf("%+v became %+v, %v", r, got, err)
+				}
+			},
 		}
 		_ = changes.Apply(&r)
 	})
@@ -97,6 +114,17 @@ func FuzzSidecar(f *testing.F) {
 	})
 }
 
+// clientsOf decodes what a checkpoint says of clients.
+func clientsOf(c *Checkpoint) (holds []Hold, received []Receive) {
+	changes := Changes{
+		Hold:    func(h Hold) { holds = append(holds, h) },
+		Receive: func(r Receive) { received = append(received, r) },
+	}
+	changes.Apply(&c.Holds)
+	changes.Apply(&c.Received)
+	return holds, received
+}
+
 func FuzzCheckpoint(f *testing.F) {
 	var w CheckpointWriter
 	w.Begin(nil)
@@ -105,6 +133,7 @@ func FuzzCheckpoint(f *testing.F) {
 	w.Block(20, 100, []uint64{1, 2})
 	w.Block(200, 100, []uint64{0xaaaaaaaaaaaaaaaa, 0xaaaaaaaaaaaaaaaa})
 	w.EndLevel()
+	w.Clients([]Hold{{1, 2, 3, 4}, {5, 6, 7<<56 | 8, 1 << 33}}, []Receive{{9, 10, Remembered}})
 	f.Add(bytes.Clone(w.Finish(CheckpointInfo{}))[checkpointHeader:])
 	f.Fuzz(func(t *testing.T, content []byte) {
 		var w CheckpointWriter
@@ -126,8 +155,14 @@ func FuzzCheckpoint(f *testing.F) {
 			}
 			w.EndLevel()
 		}
+		holds, received := clientsOf(c)
+		w.Clients(holds, received)
 		again, err := ParseCheckpoint(w.Finish(c.CheckpointInfo))
-		if err != nil || len(again.Levels) != len(c.Levels) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		holds2, received2 := clientsOf(again)
+		if len(again.Levels) != len(c.Levels) || !slices.Equal(holds, holds2) || !slices.Equal(received, received2) {
 			t.Fatalf("%+v became %+v: %v", c, again, err)
 		}
 	})

@@ -9,8 +9,7 @@ import (
 // Kind is the kind of a record. Numbers are on disk: never reuse one.
 type Kind uint8
 
-// The kinds of records. 7 to 15 are set apart for sessions, retries, streams
-// and what else refers to messages in another way: this version keeps segments
+// The kinds of records. 9 to 15 are set apart for what else refers to messages in another way: this version keeps segments
 // that hold them.
 const (
 	KindMessage Kind = 1 // A message and its references.
@@ -19,6 +18,11 @@ const (
 	KindMark    Kind = 4 // How far messages may have been handed out.
 	KindPurge   Kind = 5 // References below a number settled, but for some.
 	KindDrop    Kind = 6 // Everything of a queue settled.
+	KindHold    Kind = 7 // What clients keep of entries that are out.
+	KindReceive Kind = 8 // What clients have received, and forgotten.
+
+	// KindLast is the last one that this version knows.
+	KindLast = KindReceive
 
 	kindMax = 15
 )
@@ -37,6 +41,10 @@ func (k Kind) String() string {
 		return "purge"
 	case KindDrop:
 		return "drop"
+	case KindHold:
+		return "hold"
+	case KindReceive:
+		return "receive"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
