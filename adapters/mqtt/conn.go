@@ -56,14 +56,17 @@ type conn struct {
 	holds   *core.Client // The identity, with its subscriptions and queues.
 	row     *core.Row
 
-	publisher *core.Publisher
-	published uint64 // Number of the last QoS 1 or 2 publish.
-	props     propsCache
-	aliases   []string // Routing keys by the client's topic alias, from 1 on.
+	publisher  *core.Publisher
+	remembered bool   // Is stored, if it is lasting.
+	published  uint64 // Number of the last QoS 1 or 2 publish.
+	props      propsCache
+	aliases    []string // Routing keys by the client's topic alias, from 1 on.
 
 	own     *outlet            // Consumes the session's queue; nil while there is none.
 	shares  map[string]*outlet // Those of shared subscriptions, by queue.
 	limiter *core.Limiter      // Over all consumers that need a packet id.
+	feeds   []*feed            // Retained messages on their way, one after the other.
+	waker   *feedWaker         // Waits for room for them.
 
 	work    work // Of the read under way.
 	partial partial
@@ -82,6 +85,7 @@ type conn struct {
 	// What is guarded by out's lock.
 	underOut struct {
 		closed  bool // Nothing may follow what is in the buffer.
+		leaving bool // What is delivered now goes back to its queue.
 		unheld  bool // Wake the reader when something is delivered that needs an ack.
 		ring    ring
 		filters filters
@@ -90,8 +94,7 @@ type conn struct {
 		scratch []byte
 	}
 
-	inbound  inbound
-	received idSet // QoS 2 identifiers of the client whose flows have not ended.
+	inbound inbound
 
 	wake chan struct{} // Tells a held reader to look again.
 
@@ -155,8 +158,14 @@ func (c *conn) serve() {
 		if !c.mayRead() {
 			return
 		}
+		if len(c.feeds) > 0 {
+			c.feedRetained()
+		}
 		_, full, err := c.in.Read()
 		if err != nil {
+			if c.nudged(err) {
+				continue
+			}
 			c.readFailed(err)
 			return
 		}
@@ -462,9 +471,27 @@ func (c *conn) force(f *failure) {
 		c.ended.failure, c.ended.level = f, slog.LevelInfo
 	}
 	c.ended.forced = true
+	c.nc.SetReadDeadline(past)
 	c.ended.mu.Unlock()
 	c.cancel()
-	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// past is a deadline that fetches the reader out of Read.
+var past = time.Unix(1, 0)
+
+// nudged reports whether err only means that the reader is wanted for something
+// else than reading.
+func (c *conn) nudged(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	c.ended.mu.Lock()
+	defer c.ended.mu.Unlock()
+	if c.ended.forced {
+		return false
+	}
+	c.nc.SetReadDeadline(time.Time{})
+	return true
 }
 
 func (c *conn) forced() bool {

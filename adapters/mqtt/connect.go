@@ -321,17 +321,14 @@ func (c *conn) endSession() {
 		return
 	}
 	c.forgetRefused()
+	c.closeFeeds()
 	var t core.Touched
 	c.out.Lock()
+	c.underOut.leaving = true
 	c.underOut.closed = c.underOut.closed || c.version != wire.V5
 	c.out.Unlock()
 	for _, k := range c.outlets() {
-		k.settleLater()
-		k.core.Cancel(&t)
-		c.out.Lock()
-		held := c.underOut.ring.ordered(k)
-		c.out.Unlock()
-		c.requeue(k, held)
+		c.letGo(k, &t)
 	}
 	c.work.settles.settle(&t)
 	t.Flush()
@@ -346,6 +343,32 @@ func (c *conn) endSession() {
 	}
 	c.holds.Detach(d)
 	c.session.Close()
+}
+
+// letGo ends a consumer. What the client has not acknowledged waits for its next
+// connection, in the order of sending, if the session lasts.
+func (c *conn) letGo(k *outlet, t *core.Touched) {
+	k.settleLater()
+	c.out.Lock()
+	held := c.underOut.ring.ordered(k)
+	c.out.Unlock()
+	switch {
+	case c.client.lasting && !k.direct:
+		slots := make([]core.Slot, len(held))
+		for i, s := range held {
+			slots[i] = core.Slot{Seq: s.seq, Data: slotData(s.id, s.qos), Released: s.released}
+		}
+		k.core.Detach(slots, t)
+	default:
+		k.core.Cancel(t)
+		if k.share == nil {
+			return // The queue ends with the session.
+		}
+		for _, s := range held {
+			c.work.settles.add(&k.core.Holder, core.Requeue, s.seq)
+		}
+	}
+	k.settleLater() // What came between.
 }
 
 // outlets are all that the connection consumes with.

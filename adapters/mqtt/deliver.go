@@ -19,21 +19,35 @@ type outlet struct {
 	share  *grant // Of a shared subscription; nil: the session's filters say.
 	hides  bool   // With share: topics that begin with '$' are not sent.
 
+	ending   atomic.Bool // It is being unsubscribed.
 	hasLater atomic.Bool // Something is in later.
 
 	// Guarded by out's lock.
 	settling bool // Somebody is in settleLater.
 	later    later
+	staged   []*stagedBatch // Handed to core, in order; sent in that order.
+}
+
+// stagedBatch is PUBLISHes that wait until their identifiers are on disk.
+type stagedBatch struct {
+	packets []byte
+	n       uint64
+	stored  bool
 }
 
 // later is what Deliver must leave to Flush, because it would call core.
 type later struct {
-	done   []core.Seq // Sent at QoS 0, or for nobody here: settled.
-	failed []core.Seq // What this client can never take: discarded.
+	done    []core.Seq  // Sent at QoS 0, or for nobody here: settled.
+	failed  []core.Seq  // What this client can never take: discarded.
+	back    []core.Seq  // What came while the connection was ending: requeued.
+	noted   []core.Slot // Identifiers of QoS 1, to be remembered.
+	staged  []core.Slot // Of QoS 2 in a lasting session: the PUBLISHes in packets
+	packets []byte      // are sent once these are on disk.
+	waiting uint64      // How many that are.
 }
 
 func (l *later) empty() bool {
-	return len(l.done) == 0 && len(l.failed) == 0
+	return len(l.done) == 0 && len(l.failed) == 0 && len(l.back) == 0 && len(l.noted) == 0 && l.waiting == 0
 }
 
 // Room is part of core.Outlet.
@@ -48,6 +62,9 @@ func (k *outlet) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool) {
 	size := 0
 	for i := range ds {
 		m := ds[i].Message
+		if m == nil {
+			continue
+		}
 		size += len(m.Encoded) + len(m.RoutingKey) + deliveryOverhead
 		if len(m.Body) < ownBodyMin || !m.OwnBody {
 			size += len(m.Body)
@@ -57,7 +74,11 @@ func (k *outlet) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool) {
 	o.Lock()
 	o.Reserve(size)
 	for i := range ds {
-		k.deliverLocked(&ds[i])
+		if ds[i].Resumed {
+			k.resumeLocked(&ds[i])
+		} else {
+			k.deliverLocked(&ds[i])
+		}
 	}
 	if c.underOut.unheld && c.underOut.ring.live > 0 {
 		c.underOut.unheld = false
@@ -78,6 +99,10 @@ const deliveryOverhead = 32
 func (k *outlet) deliverLocked(d *core.Delivery) {
 	c := k.conn
 	m := d.Message
+	if c.underOut.leaving && !k.direct {
+		k.later.back = append(k.later.back, d.Seq)
+		return
+	}
 	e, ok := c.encodingLocked(m)
 	if !ok {
 		c.srv.stats.dropped.Add(1)
@@ -102,15 +127,13 @@ func (k *outlet) deliverLocked(d *core.Delivery) {
 	if k.direct {
 		p.QoS = 0
 	}
-	if e.flags&flagExpiry != 0 && c.version == wire.V5 {
-		left := int64(e.expiry) - (c.srv.broker.Now()-m.ArrivedMS)/1000
-		if left <= 0 && e.expiry > 0 {
-			k.doneLocked(d.Seq)
-			return
-		}
-		p.Expiry, p.HasExpiry = uint32(left), true
+	if !c.expiryLeft(&p, e, m) {
+		k.doneLocked(d.Seq)
+		return
 	}
-	if c.underOut.alias.max > 0 {
+	// Behind a QoS 2 message that waits, all others wait too: order.
+	staged := c.client.lasting && !k.direct && (p.QoS == 2 || k.later.waiting > 0 || len(k.staged) > 0)
+	if c.underOut.alias.max > 0 && !staged {
 		c.underOut.alias.use(&p)
 	}
 	if limit := c.client.maxPacket; limit > 0 && p.Size(c.version) > int(limit) {
@@ -124,11 +147,23 @@ func (k *outlet) deliverLocked(d *core.Delivery) {
 			return
 		}
 		p.ID = id
-	}
-	c.sendLocked(&p, m)
-	if p.QoS == 0 {
+		if c.client.lasting {
+			s := core.Slot{Seq: d.Seq, Data: slotData(id, p.QoS)}
+			if p.QoS == 2 {
+				k.later.staged = append(k.later.staged, s)
+			} else {
+				k.later.noted = append(k.later.noted, s)
+			}
+		}
+	} else {
 		k.doneLocked(d.Seq)
 	}
+	if staged {
+		k.later.packets = append(wire.AppendPublish(k.later.packets, &p, c.version), m.Body...)
+		k.later.waiting++
+		return
+	}
+	c.sendLocked(&p, m)
 }
 
 // sendLocked appends a PUBLISH. out is locked.
@@ -145,6 +180,55 @@ func (c *conn) sendLocked(p *wire.OutPublish, m *core.Message) {
 	}
 	c.underOut.packets++
 }
+
+// resumeLocked sends again what an earlier connection was sent, with the same
+// packet identifier (4.4.0-1). out is locked.
+func (k *outlet) resumeLocked(d *core.Delivery) {
+	c := k.conn
+	if c.underOut.leaving {
+		if d.Message == nil {
+			k.doneLocked(d.Seq) // The client has it.
+		} else {
+			k.later.back = append(k.later.back, d.Seq)
+		}
+		return
+	}
+	s := slot{outlet: k, seq: d.Seq, id: uint16(d.Slot), qos: byte(d.Slot >> 16), released: d.Message == nil}
+	if s.qos == 0 || !c.underOut.ring.restore(s) {
+		if d.Message == nil {
+			k.doneLocked(d.Seq)
+			return
+		}
+		k.deliverLocked(d)
+		return
+	}
+	if s.released {
+		if !c.underOut.closed {
+			c.out.B = wire.AppendAck(c.out.B, wire.Pubrel, s.id, wire.Success, c.version)
+		}
+		return
+	}
+	m := d.Message
+	e, ok := c.encodingLocked(m)
+	if !ok {
+		return // It was said before.
+	}
+	g := k.share
+	if g == nil {
+		g = c.underOut.filters.of(m.RoutingKey, false)
+	}
+	p := wire.OutPublish{
+		Key: m.RoutingKey, Props: e.props, Payload: len(m.Body), SubIDs: g.ids, QoS: s.qos, ID: s.id, Dup: true,
+		Retain: m.Retained || g.asPub && e.flags&flagRetain != 0,
+	}
+	if !c.expiryLeft(&p, e, m) {
+		p.Expiry, p.HasExpiry = 0, true // Its flow has begun, and is brought to its end.
+	}
+	c.sendLocked(&p, m)
+}
+
+// slotData is what a holder remembers of a delivery.
+func slotData(id uint16, qos byte) uint32 { return uint32(qos)<<16 | uint32(id) }
 
 // encodingLocked returns a message as MQTT has it. It reports false for what
 // has no topic name in MQTT. out is locked.
@@ -222,6 +306,11 @@ func (k *outlet) settleLater() {
 		}
 		l := k.later
 		k.later = spare
+		var b *stagedBatch
+		if l.waiting > 0 {
+			b = &stagedBatch{l.packets, l.waiting, len(l.staged) == 0}
+			k.staged = append(k.staged, b)
+		}
 		k.settling = !l.empty()
 		k.hasLater.Store(false)
 		c.out.Unlock()
@@ -231,12 +320,53 @@ func (k *outlet) settleLater() {
 		var t core.Touched
 		k.core.Settle(core.Ack, l.done, &t)
 		k.core.Settle(core.Discard, l.failed, &t)
+		k.core.Settle(core.Requeue, l.back, &t)
+		if len(l.noted) > 0 {
+			k.core.Hold(l.noted, nil)
+		}
+		if b != nil && !b.stored {
+			k.core.Hold(l.staged, func(err error) { k.sendStaged(b, err) })
+		} else if b != nil {
+			k.sendStaged(b, nil)
+		}
 		t.Flush()
-		spare = later{done: l.done[:0], failed: l.failed[:0]}
-		if cap(l.done)+cap(l.failed) > 4096 {
+		spare = later{done: l.done[:0], failed: l.failed[:0], noted: l.noted[:0]}
+		if cap(l.done)+cap(l.failed)+cap(l.noted) > 4096 {
 			spare = later{}
 		}
 	}
+}
+
+// sendStaged sends PUBLISHes whose identifiers are on disk, and those behind
+// them that have waited only for these.
+func (k *outlet) sendStaged(b *stagedBatch, err error) {
+	c := k.conn
+	if err != nil {
+		c.notStored(err)
+		return
+	}
+	c.out.Lock()
+	b.stored = true
+	for len(k.staged) > 0 && k.staged[0].stored {
+		b := k.staged[0]
+		k.staged[0] = nil
+		k.staged = k.staged[1:]
+		if !c.underOut.closed {
+			c.out.Reserve(len(b.packets))
+			c.out.B = append(c.out.B, b.packets...)
+			c.underOut.packets += b.n
+		}
+	}
+	if len(k.staged) == 0 {
+		k.staged = nil
+	}
+	c.out.Unlock()
+	c.out.Kick()
+}
+
+// notStored ends the connection because its session's state cannot be kept.
+func (c *conn) notStored(err error) {
+	c.force(&failure{wire.ServerUnavailable, "the session cannot be stored: " + err.Error()})
 }
 
 // outAliases are the topic aliases used towards a client: the first topics get
@@ -284,6 +414,11 @@ func (c *conn) acknowledged(typ byte, body []byte) error {
 func (c *conn) settleAcks() {
 	w := &c.work
 	var forget []uint16
+	type release struct {
+		k *outlet
+		s core.Slot
+	}
+	var releases []release
 	c.out.Lock()
 	before := len(c.out.B)
 	for _, a := range w.acks {
@@ -303,7 +438,11 @@ func (c *conn) settleAcks() {
 			c.underOut.ring.free(s)
 		case a.typ == wire.Pubrec:
 			s.released = true
-			c.ackLocked(wire.Pubrel, a.id, wire.Success)
+			if c.client.lasting {
+				releases = append(releases, release{s.outlet, core.Slot{Seq: s.seq, Data: slotData(s.id, 2), Released: true}})
+			} else {
+				c.ackLocked(wire.Pubrel, a.id, wire.Success)
+			}
 		case a.typ == wire.Pubcomp && s.qos == 2 && s.released, a.typ == wire.Puback && s.qos == 1:
 			op := core.Ack
 			if a.code.IsError() && a.typ == wire.Puback {
@@ -321,9 +460,37 @@ func (c *conn) settleAcks() {
 	}
 	w.acks = w.acks[:0]
 	w.settles.settle(&w.touched)
+	for len(releases) > 0 { // Of one outlet each, which is nearly always the only one.
+		k := releases[0].k
+		var slots []core.Slot
+		rest := releases[:0]
+		for _, r := range releases {
+			if r.k == k {
+				slots = append(slots, r.s)
+			} else {
+				rest = append(rest, r)
+			}
+		}
+		releases = rest
+		k.core.Hold(slots, func(err error) { c.sendReleases(slots, err) })
+	}
 	if len(forget) > 0 {
 		c.release(forget)
 	}
+}
+
+// sendReleases sends PUBRELs for messages whose release is on disk.
+func (c *conn) sendReleases(slots []core.Slot, err error) {
+	if err != nil {
+		c.notStored(err)
+		return
+	}
+	c.out.Lock()
+	for _, s := range slots {
+		c.ackLocked(wire.Pubrel, uint16(s.Data), wire.Success)
+	}
+	c.out.Unlock()
+	c.out.Kick()
 }
 
 // release ends inbound QoS 2 flows: the identifiers may be used anew.
@@ -331,16 +498,34 @@ func (c *conn) release(ids []uint16) {
 	known := ids[:0:len(ids)]
 	var unknown []uint16
 	for _, id := range ids {
-		if c.hasReceived(id) {
+		if c.holds.HasReceived(id) {
 			known = append(known, id)
 		} else {
 			unknown = append(unknown, id)
 		}
 	}
-	c.forget(known)
-	c.inbound.open.Add(int32(-len(known)))
-	c.appendComps(known, unknown)
-	c.work.flushOwn = true
+	if !c.client.lasting {
+		c.holds.Forget(known, func(error) {})
+		c.inbound.open.Add(int32(-len(known)))
+		c.appendComps(known, unknown)
+		c.work.flushOwn = true
+		return
+	}
+	if len(unknown) > 0 {
+		c.appendComps(nil, unknown)
+		c.work.flushOwn = true
+	}
+	if len(known) > 0 {
+		c.holds.Forget(known, func(err error) {
+			if err != nil {
+				c.notStored(err)
+				return
+			}
+			c.inbound.open.Add(int32(-len(known)))
+			c.appendComps(known, nil)
+			c.out.Kick()
+		})
+	}
 }
 
 // appendComps appends PUBCOMPs, which the caller flushes.

@@ -166,7 +166,7 @@ func (c *conn) forgetRefused() {
 	in.mu.refused = nil
 	in.mu.Unlock()
 	if len(refused) > 0 {
-		c.forget(refused)
+		c.holds.Forget(refused, func(error) {}) // What is not forgotten now goes with the session.
 	}
 }
 

@@ -59,6 +59,22 @@ func (r *ring) put(s slot) {
 	r.live++
 }
 
+// restore takes an identifier from an earlier connection. It reports false if
+// it is in use.
+func (r *ring) restore(s slot) bool {
+	if s.id == 0 || r.get(s.id) != nil || r.live >= ringMax {
+		return false
+	}
+	for len(r.slots) == 0 || 2*(r.live+1) > len(r.slots) || r.slots[s.id&uint16(len(r.slots)-1)].id != 0 {
+		r.resize(max(16, 2*len(r.slots)))
+	}
+	r.put(s)
+	if s.id > r.last {
+		r.last = s.id
+	}
+	return true
+}
+
 // get finds an outstanding identifier, or returns nil.
 func (r *ring) get(id uint16) *slot {
 	if len(r.slots) == 0 || id == 0 {

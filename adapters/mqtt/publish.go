@@ -79,6 +79,12 @@ func (c *conn) publish(h wire.Header, body []byte, own bool) error {
 	}
 	m.Body, m.OwnBody = p.Payload, own && len(p.Payload) >= ownBodyMin
 	m.Persistent = qos > 0
+	if qos == 2 {
+		if err := c.remember(); err != nil {
+			return c.publishRefused(qos, p.ID, err)
+		}
+		m.Once = p.ID
+	}
 	route, err := c.publisher.Route(t, m)
 	if err != nil {
 		return c.publishRefused(qos, p.ID, err)
@@ -92,15 +98,23 @@ func (c *conn) publish(h wire.Header, body []byte, own bool) error {
 	}
 	c.published++
 	m.Number = c.published
-	if qos == 2 {
-		c.received.set(p.ID)
-	}
 	in := inPacket{id: p.ID, qos: qos}
 	if !m.Tracked() {
 		in.code, in.done = wire.NoMatchingSubscribers, true
 	}
 	c.note(in)
 	return nil
+}
+
+// remember has a lasting session stored before the first QoS 2 message is taken:
+// its identifier is noted with the message.
+func (c *conn) remember() error {
+	if !c.client.lasting || c.remembered {
+		return nil
+	}
+	err := c.holds.Remember()
+	c.remembered = err == nil
+	return err
 }
 
 // note adds a QoS 1 or 2 PUBLISH to the batch.
@@ -155,7 +169,7 @@ func (c *conn) repeated(qos byte, id uint16) (done bool, err error) {
 		return true, nil // Its answer is on its way.
 	}
 	c.forgetRefused()
-	if !c.hasReceived(id) {
+	if !c.holds.HasReceived(id) {
 		return false, nil
 	}
 	typ, code := wire.Pubrec, wire.Success
@@ -203,10 +217,16 @@ func (c *conn) beginBatch() {
 		c.publishes.Store(true)
 	}
 	if c.publisher == nil {
-		c.publisher = c.session.NewPublisher(c)
+		c.makePublisher()
 	}
 	w.refusing = c.srv.broker.Memory().Refusing() && c.outstanding() > 0
 	c.inbound.attend()
+}
+
+// makePublisher makes the connection's publisher with its first message.
+func (c *conn) makePublisher() {
+	c.publisher = c.session.NewPublisher(c)
+	c.publisher.SetClient(c.holds)
 }
 
 // publishBatch hands the batch to core.

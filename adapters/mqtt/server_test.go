@@ -256,6 +256,14 @@ func (c *rawClient) ping() {
 	c.expect(wire.Pingresp)
 }
 
+// settle is ping for a client that expects other answers too, and drops them.
+func (c *rawClient) settle() {
+	c.t.Helper()
+	c.send([]byte{wire.Pingreq << 4, 0})
+	for c.next().h.Type() != wire.Pingresp {
+	}
+}
+
 func (c *rawClient) nextID() uint16 {
 	c.id++
 	return c.id

@@ -41,6 +41,11 @@ func (c *conn) subscribe(body []byte) error {
 		return refused
 	}
 	c.startAll()
+	for i := range subs {
+		if !results[at[i]].IsError() {
+			c.sendRetained(&subs[i], p.Filters[at[i]].RetainHandling, c.work.existed[i])
+		}
+	}
 	return nil
 }
 
@@ -104,7 +109,7 @@ func (c *conn) makeSubscriptions(subs []core.Subscription, at []int, results []w
 	}
 
 	existed, errs := c.holds.Subscribe(subs)
-	_ = existed
+	c.work.existed = existed
 	for i, err := range errs {
 		results[at[i]] = wire.Code(subs[i].Grade)
 		if err == nil && subs[i].Shared != "" {
@@ -188,7 +193,9 @@ func (c *conn) consumeShared(s *core.Subscription) error {
 	k.core, err = c.holds.Consume(core.ConsumeOptions{
 		Queue: s.Shared, Tag: "mqtt-" + c.client.id, Prefetch: min(c.client.window, sharedPrefetch), Shared: c.limiter, Outlet: k,
 		Cancelled: func(_ *core.Consumer, reason string) {
-			c.force(&failure{wire.AdministrativeAction, "the queue of a shared subscription is gone: " + reason})
+			if !k.ending.Load() {
+				c.force(&failure{wire.AdministrativeAction, "the queue of a shared subscription is gone: " + reason})
+			}
 		},
 		Data: k,
 	})
@@ -232,10 +239,19 @@ func (c *conn) unsubscribe(body []byte) error {
 			results[i] = wire.TopicFilterInvalid
 			continue
 		}
+		k := c.shares[sharedQueue(f)]
+		if f.Group == "" {
+			k = nil
+		} else if k != nil {
+			k.ending.Store(true) // The queue may go with its last subscription.
+		}
 		existed, err := c.holds.Unsubscribe(name)
 		switch {
 		case err != nil:
 			results[i] = codeOf(err)
+			if k != nil {
+				k.ending.Store(false)
+			}
 			continue
 		case !existed:
 			results[i] = wire.NoSubscriptionExisted
@@ -244,10 +260,9 @@ func (c *conn) unsubscribe(body []byte) error {
 			c.out.Lock()
 			c.underOut.filters.remove(name)
 			c.out.Unlock()
-		} else if queue := sharedQueue(f); c.shares[queue] != nil {
-			// What it holds is acknowledged as before.
-			c.shares[queue].core.Cancel(&c.work.touched)
-			delete(c.shares, queue)
+		} else if k != nil {
+			k.core.Cancel(&c.work.touched) // What it holds is acknowledged as before.
+			delete(c.shares, k.queue)
 		}
 	}
 	c.answer(func(b []byte) []byte { return wire.AppendSuback(b, wire.Unsuback, p.ID, results, c.version) })

@@ -43,6 +43,7 @@ type work struct {
 	settles settles
 
 	starting []*outlet // Consumers to be started behind their SUBACK.
+	existed  []bool    // Which of the subscriptions just made replaced another.
 
 	ahead bool // The publisher should wait for consumers before more is read.
 
