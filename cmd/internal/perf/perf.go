@@ -11,6 +11,7 @@ import (
 // Cmd is `leveret perf`: load generators, one per protocol.
 type Cmd struct {
 	AMQP  AMQPCmd  `cmd:"" name:"amqp" help:"Load an AMQP 0-9-1 broker and report rates, latencies, loss, duplicates and order."`
+	MQTT  MQTTCmd  `cmd:"" name:"mqtt" help:"The same for an MQTT broker."`
 	STOMP STOMPCmd `cmd:"" name:"stomp" help:"The same for a STOMP broker with RabbitMQ's destinations."`
 }
 
