@@ -49,6 +49,8 @@
 //	info-exchange NAME                  the policy in force
 //	policy NAME PATTERN [to=KIND] [priority=N] KEY=VALUE...
 //	operator-policy NAME PATTERN [to=KIND] [priority=N] KEY=VALUE...
+//	limit NAME to=N                     of the virtual host; negative for none
+//	limit-user USER NAME to=N
 //	clear-policy NAME | clear-operator-policy NAME
 //	queues | exchanges | bindings       what there is
 //	attach ID [clean] [expiry=MS] [keepalive=MS] [will=KEY:BODY] [delay=MS] [retain] [persistent]

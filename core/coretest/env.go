@@ -247,6 +247,13 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"info":          (*Env).info,
 	"info-exchange": (*Env).exchangeInfo,
 
+	"limit": func(e *Env, a *arguments) error {
+		return e.Broker.SetVHostLimit(e.vhostName(), a.next(), int64(a.number("to", -1)))
+	},
+	"limit-user": func(e *Env, a *arguments) error {
+		return e.Broker.SetUserLimit(a.next(), a.next(), int64(a.number("to", -1)))
+	},
+
 	"policy":                (*Env).policy,
 	"operator-policy":       (*Env).operatorPolicy,
 	"clear-policy":          func(e *Env, a *arguments) error { return e.Broker.ClearPolicy(e.vhostName(), a.next()) },

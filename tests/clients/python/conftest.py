@@ -3,10 +3,14 @@ else uses, and waiting for something with a deadline.
 
 AMQP_URL is the broker with a virtual host made for one file of tests.
 """
+import base64
 import itertools
+import json
 import os
 import socket
 import time
+import urllib.parse
+import urllib.request
 from collections import namedtuple
 
 import pika
@@ -71,6 +75,24 @@ def name(request):
 def queue(channel):
     """A queue of this test's connection."""
     return channel.queue_declare("", exclusive=True).method.queue
+
+
+def api(method, path, body=None):
+    """Asks the management API, at HTTP_URL."""
+    url = urllib.parse.urlsplit(os.environ["HTTP_URL"])
+    login = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+    request = urllib.request.Request(
+        f"http://{url.hostname}:{url.port}{path}",
+        method=method,
+        data=json.dumps(body).encode() if body is not None else None,
+        headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        return answer.status
+
+
+def quoted(text):
+    return urllib.parse.quote(text, safe="")
 
 
 def drop(connection):

@@ -1,32 +1,9 @@
 """What a user may not do, refused before it shows whether anything is there.
 
 HTTP_URL is the management API, where the user is made."""
-import base64
-import json
-import os
-import urllib.parse
-import urllib.request
-
 import pika
 import pytest
-from conftest import VHOST, closes_channel, parameters
-
-
-def api(method, path, body=None):
-    url = urllib.parse.urlsplit(os.environ["HTTP_URL"])
-    login = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-    request = urllib.request.Request(
-        f"http://{url.hostname}:{url.port}{path}",
-        method=method,
-        data=json.dumps(body).encode() if body is not None else None,
-        headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as answer:
-        return answer.status
-
-
-def quoted(text):
-    return urllib.parse.quote(text, safe="")
+from conftest import VHOST, api, closes_channel, parameters, quoted
 
 
 @pytest.fixture(scope="module")
