@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -33,11 +34,20 @@ type broker struct {
 // start starts one. Its definitions are not on fs: other tests cut them off.
 func start(t testing.TB, fs vfs.FS, defs core.Definitions) *broker {
 	t.Helper()
-	log, err := persist.OpenLog(fs, "/log", persist.LogOptions{Logger: quiet, SegmentBytes: 64 << 10})
+	return startAt(t, fs, "/", defs)
+}
+
+func startAt(t testing.TB, fs vfs.FS, dir string, defs core.Definitions) *broker {
+	t.Helper()
+	o := persist.LogOptions{Logger: quiet}
+	if dir == "/" {
+		o.SegmentBytes = 64 << 10
+	}
+	log, err := persist.OpenLog(fs, filepath.Join(dir, "log"), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	streams, err := stream.Open(fs, "/streams", quiet)
+	streams, err := stream.Open(fs, filepath.Join(dir, "streams"), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,10 +131,13 @@ func (p *publisher) publish(t testing.TB, exchange, key string, bodies ...string
 }
 
 // wait waits until everything is confirmed or refused.
-func (p *publisher) wait() {
+func (p *publisher) wait() { p.waitUntil(0) }
+
+// waitUntil waits until no more than n are outstanding.
+func (p *publisher) waitUntil(n uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for uint64(len(p.done)) < p.last {
+	for uint64(len(p.done))+n < p.last {
 		p.idle.Wait()
 	}
 }
