@@ -312,6 +312,8 @@ func (c *call) getMessages() error {
 	rows, err := fetch(s, c.param("queue"), g)
 	if ce, ok := err.(*core.Error); ok && ce.Kind == core.NotFound {
 		return &failure{404, "not_found", "NOT_FOUND - " + ce.Why}
+	} else if ok && ce.Kind == core.NotImplemented {
+		return badRequest("540 " + ce.Why)
 	} else if err != nil {
 		return err
 	}
