@@ -39,9 +39,9 @@ func start(t testing.TB, fs vfs.FS, defs core.Definitions) *broker {
 
 func startAt(t testing.TB, fs vfs.FS, dir string, defs core.Definitions) *broker {
 	t.Helper()
-	o := persist.LogOptions{Logger: quiet}
+	o, memory := persist.LogOptions{Logger: quiet}, int64(0)
 	if dir == "/" {
-		o.SegmentBytes = 64 << 10
+		o.SegmentBytes, memory = 64<<10, 64<<10
 	}
 	log, err := persist.OpenLog(fs, filepath.Join(dir, "log"), o)
 	if err != nil {
@@ -53,7 +53,7 @@ func startAt(t testing.TB, fs vfs.FS, dir string, defs core.Definitions) *broker
 	}
 	b := &broker{t: t, now: 1_700_000_000_000}
 	b.Broker, err = core.New(core.Options{
-		Definitions: defs, Log: log, Streams: streams, Now: func() int64 { return b.now },
+		Definitions: defs, Log: log, Streams: streams, QueueMemory: memory, Now: func() int64 { return b.now },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -108,6 +108,18 @@ func (p *publisher) Completed(first, last uint64, k core.Kind) {
 // returned.
 func (p *publisher) publish(t testing.TB, exchange, key string, bodies ...string) uint64 {
 	t.Helper()
+	return p.publishWith(t, exchange, key, &core.Properties{}, bodies)
+}
+
+// publishFiltered publishes to amq.fanout with a filter value.
+func (p *publisher) publishFiltered(t testing.TB, value string, bodies ...string) {
+	t.Helper()
+	headers := core.Table{{Name: "x-stream-filter-value", Value: value}}
+	p.publishWith(t, "amq.fanout", "", &core.Properties{Headers: headers, HeadersSet: true}, bodies)
+}
+
+func (p *publisher) publishWith(t testing.TB, exchange, key string, properties *core.Properties, bodies []string) uint64 {
+	t.Helper()
 	target, err := p.p.Target(exchange)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +130,7 @@ func (p *publisher) publish(t testing.TB, exchange, key string, bodies ...string
 		m := &batch[i]
 		m.Reset()
 		m.RoutingKey, m.Body = key, []byte(body)
-		m.SetProperties(&core.Properties{})
+		m.SetProperties(properties)
 		if _, err := p.p.Route(target, m); err != nil {
 			t.Fatal(err)
 		}
