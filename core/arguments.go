@@ -55,9 +55,6 @@ type argumentRule struct {
 	types typeSet
 	// check returns what is wrong with v as RabbitMQ's Erlang term, or "".
 	check func(v any, all Table) string
-	// served says which values this release acts upon, or rightly ignores; nil
-	// for all. Others are refused, so that nobody relies on what is not there.
-	served func(v any) bool
 }
 
 // argumentsMax is how many values the arguments of a queue, an exchange, a
@@ -97,48 +94,48 @@ func countValues(v any, left int) int {
 // are RabbitMQ's too, but that delivery limits, delayed retry and consumer
 // timeouts are for classic queues as well, with some settings of our own.
 var queueArguments = []argumentRule{
-	{argExpires, onClassic | onQuorum, checkExpires, nil},
-	{argMessageTTL, onClassic | onQuorum, checkTime, nil},
-	{argDeadLetterExchange, onClassic | onQuorum, checkString, nil},
-	{"x-dead-letter-routing-key", onClassic | onQuorum, checkDeadLetterKey, nil},
-	{"x-dead-letter-strategy", onQuorum, checkDeadLetterStrategy, nil},
-	{"x-max-length", onClassic | onQuorum, checkNotNegative, nil},
-	{"x-max-length-bytes", onAny, checkNotNegative, nil},
-	{"x-max-in-memory-length", onQuorum, checkNotNegative, nil},
-	{"x-max-in-memory-bytes", onQuorum, checkNotNegative, nil},
-	{argMaxPriority, onClassic, checkMaxPriority, nil},
-	{"x-overflow", onClassic | onQuorum, checkOverflow, nil},
-	{"x-queue-mode", onClassic, anyValue, nil},
-	{"x-queue-version", onClassic, checkQueueVersion, nil},
-	{argSingleActive, onClassic | onQuorum, checkBool, nil},
-	{argConsumerTimeout, onClassic | onQuorum, checkNotNegative, nil},
-	{"x-consumer-disconnected-timeout", onQuorum, checkNotNegative, nil},
-	{argQueueType, onAny, checkQueueType, nil},
-	{"x-quorum-initial-group-size", onQuorum, checkPositive, nil},
-	{"x-quorum-target-group-size", onQuorum, checkPositive, nil},
-	{"x-max-age", onStream, checkMaxAge, nil},
-	{argStreamSegment, onStream, checkStreamSegment, nil},
-	{argStreamFilterSize, onStream, checkStreamFilterSize, nil},
-	{"x-initial-cluster-size", onStream, checkPositive, nil},
-	{"x-queue-master-locator", onClassic, checkString, nil},
-	{"x-queue-leader-locator", onAny, checkLeaderLocator, nil},
-	{"x-delivery-limit", onClassic | onQuorum, checkInteger, nil},
-	{"x-delayed-retry-type", onClassic | onQuorum, checkDelayedRetryType, nil},
-	{"x-delayed-retry-min", onClassic | onQuorum, checkNotNegative, nil},
-	{"x-delayed-retry-max", onClassic | onQuorum, checkNotNegative, nil},
-	{"x-delayed-retry-backoff", onClassic | onQuorum, checkBackOff, nil},
-	{"x-delayed-retry-jitter", onClassic | onQuorum, checkPercent, nil},
-	{"x-delivery-limit-exceeded", onClassic | onQuorum, checkLimitExceeded, nil},
-	{argDeduplicate, onClassic | onQuorum, checkBool, nil},
+	{argExpires, onClassic | onQuorum, checkExpires},
+	{argMessageTTL, onClassic | onQuorum, checkTime},
+	{argDeadLetterExchange, onClassic | onQuorum, checkString},
+	{"x-dead-letter-routing-key", onClassic | onQuorum, checkDeadLetterKey},
+	{"x-dead-letter-strategy", onQuorum, checkDeadLetterStrategy},
+	{"x-max-length", onClassic | onQuorum, checkNotNegative},
+	{"x-max-length-bytes", onAny, checkNotNegative},
+	{"x-max-in-memory-length", onQuorum, checkNotNegative},
+	{"x-max-in-memory-bytes", onQuorum, checkNotNegative},
+	{argMaxPriority, onClassic, checkMaxPriority},
+	{"x-overflow", onClassic | onQuorum, checkOverflow},
+	{"x-queue-mode", onClassic, anyValue},
+	{"x-queue-version", onClassic, checkQueueVersion},
+	{argSingleActive, onClassic | onQuorum, checkBool},
+	{argConsumerTimeout, onClassic | onQuorum, checkNotNegative},
+	{"x-consumer-disconnected-timeout", onQuorum, checkNotNegative},
+	{argQueueType, onAny, checkQueueType},
+	{"x-quorum-initial-group-size", onQuorum, checkPositive},
+	{"x-quorum-target-group-size", onQuorum, checkPositive},
+	{"x-max-age", onStream, checkMaxAge},
+	{argStreamSegment, onStream, checkStreamSegment},
+	{argStreamFilterSize, onStream, checkStreamFilterSize},
+	{"x-initial-cluster-size", onStream, checkPositive},
+	{"x-queue-master-locator", onClassic, checkString},
+	{"x-queue-leader-locator", onAny, checkLeaderLocator},
+	{"x-delivery-limit", onClassic | onQuorum, checkInteger},
+	{"x-delayed-retry-type", onClassic | onQuorum, checkDelayedRetryType},
+	{"x-delayed-retry-min", onClassic | onQuorum, checkNotNegative},
+	{"x-delayed-retry-max", onClassic | onQuorum, checkNotNegative},
+	{"x-delayed-retry-backoff", onClassic | onQuorum, checkBackOff},
+	{"x-delayed-retry-jitter", onClassic | onQuorum, checkPercent},
+	{"x-delivery-limit-exceeded", onClassic | onQuorum, checkLimitExceeded},
+	{argDeduplicate, onClassic | onQuorum, checkBool},
 }
 
 // consumerArguments are those of consumers.
 var consumerArguments = []argumentRule{
-	{"x-priority", onAny, checkConsumerPriority, nil},
-	{argConsumerTimeout, onQuorum, checkNotNegative, nil},
-	{"x-stream-offset", onStream, anyValue, nil},
-	{"x-stream-filter", onStream, anyValue, nil},
-	{"x-stream-match-unfiltered", onStream, anyValue, nil},
+	{"x-priority", onAny, checkConsumerPriority},
+	{argConsumerTimeout, onQuorum, checkNotNegative},
+	{"x-stream-offset", onStream, anyValue},
+	{"x-stream-filter", onStream, anyValue},
+	{"x-stream-match-unfiltered", onStream, anyValue},
 }
 
 func consumerArgumentCalled(name string) *argumentRule {
@@ -363,8 +360,7 @@ func queueTypeOf(args Table, byDefault QueueType) QueueType {
 	return byDefault
 }
 
-// checkQueueArguments refuses arguments that make no sense or are not served
-// yet. what is the queue as error texts name it.
+// checkQueueArguments refuses arguments that make no sense. what is the queue as error texts name it.
 func checkQueueArguments(what string, args Table, byDefault QueueType) error {
 	if len(args) == 0 && byDefault == QueueClassic {
 		return nil
@@ -386,12 +382,6 @@ func checkQueueArguments(what string, args Table, byDefault QueueType) error {
 	for i := range args {
 		if r := argumentCalled(args[i].Name); r != nil && r.types&t.bit() == 0 {
 			return errorf(Invalid, "invalid arg '%s' for %s of queue type %s", r.name, what, t.module())
-		}
-	}
-	for i := range queueArguments {
-		r := &queueArguments[i]
-		if v, ok := args.Get(r.name); ok && r.served != nil && t != QueueStream && !r.served(v) {
-			return errorf(Invalid, "invalid arg '%s' for %s: this release does not serve it yet", r.name, what)
 		}
 	}
 	return nil
