@@ -198,12 +198,14 @@ func (q *classic) takeOverdue(now int64) {
 		q.setTimeoutTimerLocked(at)
 	}
 	for i := range late {
-		late[i].gone = !q.forgetLocked(late[i].c)
-	}
-	if len(late) > 0 && len(q.mu.consumers) == 0 {
-		late[len(late)-1].last = q.withoutConsumersLocked()
+		if late[i].gone = !q.forgetLocked(late[i].c); !late[i].gone {
+			late[i].last = q.withoutConsumersLocked()
+		}
 	}
 	q.deliverLocked(&t)
+	if q.mu.rules.limited() {
+		q.dropHeadLocked()
+	}
 	q.unlock()
 	t.Flush()
 	if len(late) > 0 {

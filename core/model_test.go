@@ -33,8 +33,9 @@ type modelEntry struct {
 type modelQueue struct {
 	name      string
 	ttl       int64
-	priority  int  // x-max-priority
-	single    bool // x-single-active-consumer
+	priority  int   // x-max-priority
+	single    bool  // x-single-active-consumer
+	timeout   int64 // x-consumer-timeout
 	active    *modelConsumer
 	max       int               // x-max-length, 0 for none
 	reject    bool              // x-overflow: reject-publish
@@ -62,9 +63,10 @@ type modelConsumer struct {
 }
 
 type modelHeld struct {
-	e   *modelEntry
-	h   *core.Holder
-	seq core.Seq
+	e           *modelEntry
+	h           *core.Holder
+	seq         core.Seq
+	at, timeout int64 // When it was delivered, and what it is given.
 }
 
 type model struct {
@@ -78,6 +80,7 @@ type model struct {
 	queues    []*modelQueue
 	consumers []*modelConsumer
 	got       []modelHeld
+	lost      []modelHeld // Taken back: what is said about them must not count.
 	next      int
 	before    int // What next was when the step began.
 	done      map[uint64]bool
@@ -155,7 +158,7 @@ func (c *modelConsumer) Deliver(cc *core.Consumer, ds []core.Delivery) bool {
 			continue
 		}
 		e.out = c
-		c.held = append(c.held, modelHeld{e, &cc.Holder, d.Seq})
+		c.held = append(c.held, modelHeld{e, &cc.Holder, d.Seq, m.now, c.q.timeout})
 	}
 	return false
 }
@@ -267,6 +270,45 @@ func (m *model) buried(q *modelQueue) {
 	if err != nil {
 		m.failf("get the dead: %v", err)
 	}
+}
+
+// takeBack takes from held what is overdue, and reports whether there was any.
+func (m *model) takeBack(q *modelQueue, held *[]modelHeld) (late bool) {
+	*held = slices.DeleteFunc(*held, func(h modelHeld) bool {
+		if h.timeout == 0 || h.at+h.timeout > m.now || !slices.Contains(q.entries, h.e) {
+			return false
+		}
+		m.note("  %s: %s is overdue", q.name, h.e.body)
+		h.e.out, h.e.got, h.e.redelivered = nil, false, true
+		m.lost = append(m.lost, h)
+		late = true
+		return true
+	})
+	return late
+}
+
+// timeOut ends who is late in the model.
+func (m *model) timeOut() {
+	for _, q := range m.queues {
+		m.takeBack(q, &m.got)
+		for _, c := range slices.Clone(q.consumers) {
+			if m.takeBack(q, &c.held) {
+				q.active = m.without(c)
+				m.keep(c)
+			}
+		}
+	}
+	m.expire()
+}
+
+// settleLost says something about what was taken back.
+func (m *model) settleLost(op core.Settlement) {
+	var t core.Touched
+	for _, h := range m.lost {
+		h.h.Settle(op, []core.Seq{h.seq}, &t)
+	}
+	t.Flush()
+	m.lost = nil
 }
 
 func (m *model) check() {
@@ -400,6 +442,8 @@ func (m *model) step() {
 		m.get(q)
 	case k < 86:
 		m.buried(q)
+	case k < 87:
+		m.settleLost(core.Settlement(m.rng.IntN(4)))
 	case k < 90:
 		m.note("settle what was got")
 		m.settle(&m.got, core.Settlement(m.rng.IntN(4)))
@@ -408,6 +452,7 @@ func (m *model) step() {
 		m.note("advance %d", d)
 		m.now += d
 		m.revive()
+		m.timeOut()
 		m.b.Advance(m.now)
 	case k < 98:
 		m.note("purge %s", q.name)
@@ -572,7 +617,12 @@ func (m *model) cancel(c *modelConsumer) {
 	var t core.Touched
 	c.c.Cancel(&t)
 	t.Flush()
-	m.got = append(m.got, c.held...) // Settled later, like what was got.
+	m.keep(c)
+}
+
+// keep keeps what c, which is gone, holds, to be settled later like what was got.
+func (m *model) keep(c *modelConsumer) {
+	m.got = append(m.got, c.held...)
 	for _, h := range c.held {
 		h.e.out, h.e.got = nil, true
 	}
@@ -599,7 +649,7 @@ func (m *model) get(q *modelQueue) {
 			return
 		}
 		ready[0].got = true
-		m.got = append(m.got, modelHeld{ready[0], h, d.Seq})
+		m.got = append(m.got, modelHeld{e: ready[0], h: h, seq: d.Seq})
 	})
 	if err != nil || found != (len(ready) > 0) {
 		m.failf("get: %v, %v with %d ready", found, err, len(ready))
@@ -641,7 +691,8 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 	m.p = m.s.NewPublisher(m)
 	for i, q := range []*modelQueue{{ttl: -1}, {ttl: 50}, {ttl: -1}, {ttl: -1, priority: 9}, {ttl: 60, priority: 2, single: true}, {ttl: -1, single: true},
 		{ttl: -1, max: 6, dead: "dead6", priority: 3}, {ttl: 50, max: 5, reject: true, dead: "dead7"},
-		{ttl: 70, counts: true, limit: 2, retry: 10, dead: "dead8"}, {ttl: -1, counts: true, limit: 1, dead: "parked.q9"}} {
+		{ttl: 70, counts: true, limit: 2, retry: 10, dead: "dead8"}, {ttl: -1, counts: true, limit: 1, dead: "parked.q9"},
+		{ttl: -1, single: true, timeout: 90}, {ttl: 45, timeout: 60}} {
 		q.name = fmt.Sprintf("q%d", i)
 		q.deaths = make(map[string]string)
 		args := core.Table{}
@@ -669,6 +720,9 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 		if q.priority > 0 {
 			args = args.With("x-max-priority", int64(q.priority))
 		}
+		if q.timeout > 0 {
+			args = args.With("x-consumer-timeout", q.timeout)
+		}
 		if q.single {
 			args = args.With("x-single-active-consumer", true)
 		}
@@ -691,6 +745,7 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 	for len(m.got) > 0 {
 		m.settle(&m.got, core.Ack)
 	}
+	m.settleLost(core.Requeue)
 	for _, q := range m.queues {
 		for _, name := range []string{q.name, q.dead} {
 			if _, err := m.s.DeleteQueue(name, false, false); err != nil {
