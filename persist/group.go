@@ -24,6 +24,7 @@ type group struct {
 	sets   []*changeSet
 	seqs   []core.Seq // Of the notes.
 	synced bool       // It has something that must be on disk.
+	noted  int        // How many of seqs are in it.
 	change int        // Where the open record of changes begins, -1 for none.
 	kind   segment.Kind
 }
@@ -40,6 +41,9 @@ const (
 	groupBytesMax = 4 << 20
 	changeBytes   = 64 << 10
 	ackSeqsMax    = 128
+	// notedMax bounds the numbers in all notes of a group: the index is locked
+	// while it is told of them, for a millisecond or two.
+	notedMax = 32 << 10
 )
 
 func (g *group) begin(id segment.Identity, offset int64) {

@@ -191,8 +191,10 @@ func (x *index) settleChunkLocked(l *level, i, from, to int) {
 	}
 }
 
-// purgeLocked removes what lies in [from, upTo) but for survivors. Whole chunks
-// are only detached: the janitor corrects the counts of their segments.
+// purgeLocked removes what lies in [from, upTo) but for survivors, which ascend.
+// What it takes does not depend on how much is removed: whole chunks are only
+// detached, and of those with survivors a copy with nothing else stays; the
+// janitor corrects the counts of their segments.
 func (x *index) purgeLocked(q *queueLog, from, upTo uint64, survivors []segment.Range) {
 	if q.dropped || from >= upTo {
 		return
@@ -203,47 +205,88 @@ func (x *index) purgeLocked(q *queueLog, from, upTo uint64, survivors []segment.
 	if upTo > l.next && upTo <= inLevel(l.prio, 1<<56-1) {
 		l.next = upTo
 	}
-	at := from
-	for i := 0; i <= len(survivors); i++ {
-		end := upTo
-		if i < len(survivors) {
-			end = min(upTo, survivors[i].From)
+	for i, _ := l.chunkOf(from); i < len(l.chunks) && l.chunks[i].base < upTo; {
+		c := l.chunks[i]
+		for len(survivors) > 0 && survivors[0].From+survivors[0].Len <= max(from, c.base) {
+			survivors = survivors[1:]
 		}
-		if at < end {
-			x.detachLocked(l, at, end)
+		n := 0
+		for n < len(survivors) && survivors[n].From < min(upTo, c.end()) {
+			n++
 		}
-		if i < len(survivors) {
-			at = max(at, survivors[i].From+survivors[i].Len)
+		switch {
+		case c.base < from || c.end() > upTo:
+			x.settleBetweenLocked(l, i, from, upTo, survivors[:n])
+		case n > 0:
+			x.thinLocked(l, i, survivors[:n])
+		default:
+			k := i + 1
+			for k < len(l.chunks) && l.chunks[k].end() <= upTo && (len(survivors) == 0 || l.chunks[k].end() <= survivors[0].From) {
+				k++
+			}
+			x.detachLocked(l, i, k)
+		}
+		if i < len(l.chunks) && l.chunks[i].base <= c.base {
+			i++ // Something of it is left.
 		}
 	}
+	l.hit = 0
 	x.unholdGoneLocked(q)
 }
 
-// detachLocked removes what lies in [from, end).
-func (x *index) detachLocked(l *level, from, end uint64) {
-	i, _ := l.chunkOf(from)
-	if i < len(l.chunks) && l.chunks[i].base < from {
-		c := l.chunks[i]
-		x.settleChunkLocked(l, i, int(from-c.base), int(min(end, c.end())-c.base))
-		i, _ = l.chunkOf(from)
-		if i < len(l.chunks) && l.chunks[i].base < from {
-			i++
+// settleBetweenLocked removes what lies in [from, upTo) of chunk i but for
+// survivors.
+func (x *index) settleBetweenLocked(l *level, i int, from, upTo uint64, survivors []segment.Range) {
+	c := l.chunks[i]
+	base, at, upTo := c.base, max(from, c.base), min(upTo, c.end())
+	settle := func(end uint64) {
+		if at < end && i < len(l.chunks) && l.chunks[i] == c {
+			x.settleChunkLocked(l, i, int(at-base), int(end-base))
 		}
 	}
-	n := i
-	for n < len(l.chunks) && l.chunks[n].end() <= end {
-		x.mu.live -= int64(l.chunks[n].live)
-		n++
+	for _, k := range survivors {
+		settle(min(k.From, upTo))
+		at = max(at, k.From+k.Len)
 	}
-	if n > i {
-		x.mu.detached = append(x.mu.detached, l.chunks[i:n]...)
-		x.mu.chunks -= int64(n - i)
-		l.chunks = slices.Delete(l.chunks, i, n)
-		l.hit = 0
+	settle(upTo)
+}
+
+// thinLocked puts a copy with nothing but survivors in the place of chunk i, or
+// nothing if none of them is there.
+func (x *index) thinLocked(l *level, i int, survivors []segment.Range) {
+	c := l.chunks[i]
+	thin := &chunk{base: c.base, seg0: c.seg0, sizes: c.sizes}
+	if c.wide != nil {
+		thin.wide = make([]uint64, len(c.wide))
+	} else {
+		x.mu.pool.lengthen(thin, c.len(), c.end())
 	}
-	if i < len(l.chunks) && l.chunks[i].base < end {
-		x.settleChunkLocked(l, i, 0, int(end-l.chunks[i].base))
+	for _, k := range survivors {
+		for seq := max(k.From, c.base); seq < min(k.From+k.Len, c.end()); seq++ {
+			if p := c.get(int(seq - c.base)); p.offset != 0 {
+				thin.set(int(seq-c.base), p)
+				x.segmentLocked(p.segment).live++ // Also that of c counts, for now.
+			}
+		}
 	}
+	if thin.live == 0 {
+		x.mu.pool.give(thin)
+		x.detachLocked(l, i, i+1)
+		return
+	}
+	x.mu.live -= int64(c.live - thin.live)
+	x.mu.detached = append(x.mu.detached, c)
+	l.chunks[i] = thin
+}
+
+// detachLocked removes chunks [i, n).
+func (x *index) detachLocked(l *level, i, n int) {
+	for _, c := range l.chunks[i:n] {
+		x.mu.live -= int64(c.live)
+	}
+	x.mu.detached = append(x.mu.detached, l.chunks[i:n]...)
+	x.mu.chunks -= int64(n - i)
+	l.chunks = slices.Delete(l.chunks, i, n)
 }
 
 // dropLocked removes everything of q.

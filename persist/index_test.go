@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -118,5 +119,32 @@ func TestIndexIsSmall(t *testing.T) {
 	}
 	if bytes > n*43/10 {
 		t.Fatalf("%d bytes for %d messages", bytes, n)
+	}
+}
+
+// BenchmarkPurgeScattered purges a million messages of which some, scattered,
+// survive: what it costs is how long the index is locked.
+func BenchmarkPurgeScattered(b *testing.B) {
+	for _, every := range []uint64{10, 100, 1000} {
+		b.Run(fmt.Sprint("every=", every), func(b *testing.B) {
+			const n = 1_000_000
+			var survivors []segment.Range
+			for s := uint64(0); s < n; s += every {
+				survivors = append(survivors, segment.Range{From: s, Len: 1})
+			}
+			for b.Loop() {
+				b.StopTimer()
+				var x index
+				x.init()
+				x.mu.segments[1] = &segmentFile{id: segment.Identity{Number: 1}}
+				q := x.openLocked(nil, 1)
+				for s := range uint64(n) {
+					x.putLocked(q, s, place{1, 4 + uint32(s)})
+				}
+				b.StartTimer()
+				x.purgeLocked(q, 0, n, survivors)
+			}
+			b.ReportMetric(float64(len(survivors)), "survivors")
+		})
 	}
 }

@@ -243,6 +243,9 @@ func (w *writer) gatherNotes() {
 			slices.Sort(seqs)
 		}
 		few := seqs[:min(len(seqs), ackSeqsMax)]
+		if w.group.noted += len(few); w.group.noted > notedMax {
+			return
+		}
 		if !w.fits(int64(changeMax + segment.AckBytesMax(len(few)))) {
 			if !w.group.empty() {
 				return
@@ -451,8 +454,9 @@ func (w *writer) applyMessageLocked(m *message) {
 
 func (w *writer) applyNotesLocked() {
 	x := &w.log.index
-	for i := range w.group.notes {
-		n := &w.group.notes[i]
+	notes := w.group.notes
+	for i := 0; i < len(notes); i++ {
+		n := &notes[i]
 		seqs := w.work.seqs[n.from:n.to]
 		switch n.kind {
 		case noteAck:
@@ -462,11 +466,18 @@ func (w *writer) applyNotesLocked() {
 		case noteDrop:
 			x.dropLocked(n.queue)
 		case notePurge:
-			survivors := make([]segment.Range, len(seqs))
-			for i, s := range seqs {
-				survivors[i] = segment.Range{From: uint64(s), Len: 1}
+			// All its parts are one again.
+			upTo, to := n.upTo, n.to
+			for i+1 < len(notes) && notes[i+1].kind == notePurge && notes[i+1].queue == n.queue &&
+				notes[i+1].after == upTo && notes[i+1].from == to {
+				i++
+				upTo, to = notes[i].upTo, notes[i].to
 			}
-			x.purgeLocked(n.queue, n.after, n.upTo, survivors)
+			survivors := make([]segment.Range, to-n.from)
+			for k, s := range w.work.seqs[n.from:to] {
+				survivors[k] = segment.Range{From: uint64(s), Len: 1}
+			}
+			x.purgeLocked(n.queue, n.after, upTo, survivors)
 		}
 	}
 }
