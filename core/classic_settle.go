@@ -2,6 +2,12 @@ package core
 
 // settle ends or returns entries that h holds, and uses the credit that frees.
 func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
+	q.settleIn(nil, h, op, seqs, t)
+}
+
+// settleIn is settle. What p acks in a transaction ends with its change set; p is
+// nil for what stands alone.
+func (q *classic) settleIn(p *Publisher, h *Holder, op Settlement, seqs []Seq, t *Touched) {
 	q.mu.Lock()
 	if q.gone.Load() {
 		q.mu.Unlock()
@@ -10,6 +16,7 @@ func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 	}
 	n := 0
 	var now int64
+	var leaving []Seq
 	var watched *watch
 	if h.consumer != nil {
 		watched = h.consumer.in.watch
@@ -34,9 +41,17 @@ func (q *classic) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 		case Discard:
 			q.dieLocked(c, i, deathRejected)
 		default:
+			if p != nil && c.state[i]&(flagLogged|flagPaged) == flagLogged {
+				q.mu.entries.set(c, i, stateLeaving)
+				leaving = append(leaving, s)
+				continue
+			}
 			q.endLocked(c, i)
 			q.free(m)
 		}
+	}
+	if leaving != nil {
+		q.ackInLocked(p, leaving)
 	}
 	switch op {
 	case Ack:

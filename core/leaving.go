@@ -344,20 +344,31 @@ func (d *departure) arrived(err error) {
 	defer q.unlock()
 	l := &q.mu.leaving
 	for _, s := range d.settle {
-		c, i := q.mu.entries.find(s), s.slot()
-		if c.state[i]&(flagLogged|flagPaged) == flagLogged {
-			q.mu.persistent--
-		}
-		q.forgetAttemptsLocked(s)
-		if m := q.mu.entries.remove(c, i); m != nil {
-			q.free(m)
-		}
+		q.leftLocked(s)
 		if l.only != nil {
 			delete(l.only, s)
 		}
 	}
+	q.afterLeavingLocked()
+}
+
+// leftLocked ends the entry s, which was leaving, and which the log has let go
+// of.
+func (q *classic) leftLocked(s Seq) {
+	c, i := q.mu.entries.find(s), s.slot()
+	if c.state[i]&(flagLogged|flagPaged) == flagLogged {
+		q.mu.persistent--
+	}
+	q.forgetAttemptsLocked(s)
+	if m := q.mu.entries.remove(c, i); m != nil {
+		q.free(m)
+	}
+}
+
+// afterLeavingLocked is called when less is leaving than before.
+func (q *classic) afterLeavingLocked() {
 	if q.mu.entries.leaving <= leavingMax/2 {
-		l.gate.set(false)
+		q.mu.leaving.gate.set(false)
 	}
 	if q.gone.Load() && q.mu.entries.leaving == 0 {
 		q.endGoneLocked()

@@ -55,6 +55,8 @@ type Publisher struct {
 	// adds to the change set; moved when that is done with. See leaving.go.
 	moves func()
 	moved func(error)
+
+	commit *commit // The transaction that the batch is part of, or nil.
 }
 
 // NewPublisher makes a publisher whose completions go to c.
@@ -286,6 +288,9 @@ type numbers struct{ first, last uint64 }
 func (p *Publisher) complete(ms []Publication) {
 	if p.moves != nil {
 		p.moves()
+	}
+	if p.commit != nil {
+		p.commit.ack(p)
 	}
 	moved := p.moved
 	set := p.set

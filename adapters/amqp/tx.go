@@ -87,7 +87,8 @@ func (ch *channel) settleInTx(tag uint64, op core.Settlement, d delivered) {
 
 // txCommit publishes and settles what the transaction holds, in this order,
 // and answers when all of it is where it must be. The connection waits for it:
-// the log decides how long.
+// the log decides how long. A crash before that leaves all of the publishes and
+// acks, or none.
 func (c *conn) txCommit(ch *channel) error {
 	tx := ch.tx
 	if tx == nil {
@@ -126,15 +127,16 @@ func (c *conn) txCommit(ch *channel) error {
 		m.Number = tx.last
 		routed++
 	}
-	tx.open.Add(int64(routed))
+	tx.last++
+	tx.open.Add(int64(routed) + 1) // And the acks.
 	c.publishes.Store(true)
 	c.work.sawPublish = true
-	tx.publisher.Publish(ms, &c.work.touched)
+	tx.publisher.Commit(ms, c.commitAcks(ch), tx.last, &c.work.touched)
 	ch.counters.published.Add(uint64(len(ms)))
 	for _, m := range returned {
 		c.sendReturn(ch, m)
 	}
-	c.commitAcks(ch)
+	c.work.groups.settle(&c.work.touched)
 	c.growTransaction(ch, -tx.bytes)
 	if tx.open.Add(-1) > 0 {
 		c.flushAll()
@@ -166,22 +168,35 @@ func refill(m, from *core.Publication, keys []string) {
 	}
 }
 
-// commitAcks settles what was acked.
-func (c *conn) commitAcks(ch *channel) {
+// commitAcks ends what the transaction holds of settlements. It returns the acks,
+// which belong to its publishes; what was rejected or requeued is left in
+// c.work.groups.
+func (c *conn) commitAcks(ch *channel) (acks []core.Acked) {
 	tx := ch.tx
 	if len(tx.acks) == 0 {
-		return
+		return nil
 	}
 	c.out.Lock()
 	c.underOut.outs -= len(tx.acks)
 	ch.counters.acked += uint64(len(tx.acks))
 	c.out.Unlock()
+	of := make(map[*core.Holder]int)
 	for _, a := range tx.acks {
-		c.work.groups.add(a.d.holder, a.op, a.d.seq)
+		if a.op != core.Ack {
+			c.work.groups.add(a.d.holder, a.op, a.d.seq)
+			continue
+		}
+		i, ok := of[a.d.holder]
+		if !ok {
+			i = len(acks)
+			of[a.d.holder] = i
+			acks = append(acks, core.Acked{Holder: a.d.holder})
+		}
+		acks[i].Seqs = append(acks[i].Seqs, a.d.seq)
 	}
 	tx.acks = nil
 	ch.counters.txAcked.Store(0)
-	c.work.groups.settle(&c.work.touched)
+	return acks
 }
 
 // Completed is part of core.Completer.
