@@ -318,7 +318,7 @@ func (c *conn) receiptOf(b []byte) string {
 // good for ever if own.
 func (c *conn) handle(b, body []byte, own bool) error {
 	if c.state == awaitConnect {
-		return c.handshake(b, body)
+		return aside(func() error { return c.handshake(b, body) })
 	}
 	switch c.scan.Command {
 	case wire.Send:
@@ -327,7 +327,16 @@ func (c *conn) handle(b, body []byte, own bool) error {
 		return c.settlement(b)
 	}
 	c.finishWork()
-	return c.cold(b)
+	return aside(func() error { return c.cold(b) })
+}
+
+// aside calls f on a goroutine of its own and waits for it. What is done there
+// needs a deep stack, which the reader would keep for as long as its client is
+// connected: 8 KiB where 4 suffice for one that is idle.
+func aside(f func() error) error {
+	done := make(chan error)
+	go func() { done <- f() }()
+	return <-done
 }
 
 // cold handles a frame that is not a hot one, and answers it.

@@ -227,7 +227,8 @@ func (e *scriptEnv) command(line string) {
 	}
 	c.spoke = c.spoke || !strings.HasSuffix(w[0], "connect")
 	if w[0] != "drop" && (c.session != "" || !strings.HasSuffix(w[0], "connect")) {
-		e.collectAll() // One thing after the other, however reads are cut.
+		e.collect(name) // One thing after the other, however reads are cut.
+		e.collectAll()
 	}
 }
 

@@ -31,8 +31,9 @@ const patience = 2 * time.Minute
 
 // broker is the broker under test: ours, or the one the environment names.
 var broker struct {
-	amqp, http *url.URL
-	binary     string // Path of leveret, or "" for a broker that is not ours.
+	amqp, http      *url.URL
+	stomp, webSTOMP string // host:port
+	binary          string // Path of leveret, or "" for a broker that is not ours.
 }
 
 func TestMain(m *testing.M) {
@@ -50,6 +51,7 @@ func runAll(m *testing.M) int {
 	if s := os.Getenv("LEVERET_TEST_AMQP_URL"); s != "" {
 		broker.amqp = mustParse(s)
 		broker.http = mustParse(os.Getenv("LEVERET_TEST_HTTP_URL"))
+		broker.stomp, broker.webSTOMP = os.Getenv("LEVERET_TEST_STOMP_ADDR"), os.Getenv("LEVERET_TEST_WEB_STOMP_ADDR")
 		return m.Run()
 	}
 
@@ -66,6 +68,7 @@ func runAll(m *testing.M) int {
 		return failed(err)
 	}
 	broker.amqp, broker.http = b.amqp, b.http
+	broker.stomp, broker.webSTOMP = b.stomp, b.webSTOMP
 
 	code := m.Run()
 
