@@ -23,7 +23,8 @@
 //
 // # Locks
 //
-// In this order: the topology of a virtual host, a sweep of its policies, a queue, a limiter, then the
+// In this order: the topology of a virtual host, a sweep of its policies, a queue
+// (of a stream: a reader, then the stream), a limiter, then the
 // leaves: an adapter's outgoing buffer, a confirm tracker, the log's filling
 // set, the timer wheel. Leaves never call back. Nobody holds two queues' locks.
 // Nothing that may block runs under a queue's lock. Routing takes no lock.
@@ -37,10 +38,11 @@
 // route.go take a message in; classic_push.go hands it on; entries.go and
 // rest.go keep it meanwhile; classic_settle.go and classic_expiry.go end it.
 // consumer.go and limiter.go are credit. exchange.go with its exchange_*.go
-// routes; vhost.go, binding.go and session_*.go declare; arguments.go says what
-// may be asked for, policy.go and its neighbours what operators make of it;
-// rules.go has the outcome for a queue. client.go, subscription.go and will.go
-// are clients that outlive their connections, holder.go is what
-// they hold meanwhile, direct.go the queue of those that do not care. broker.go holds it all
-// together, definitions.go and log.go say what storage must do.
+// routes; stream.go with its neighbours is the other kind of queue; vhost.go,
+// binding.go and session_*.go declare; arguments.go says what may be asked for,
+// policy.go and its neighbours what operators make of it; rules.go has the
+// outcome for a queue. client.go, subscription.go and will.go are clients that
+// outlive their connections, holder.go is what they hold meanwhile, direct.go
+// the queue of those that do not care. broker.go holds it all together,
+// definitions.go and log.go say what storage must do.
 package core

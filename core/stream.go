@@ -58,6 +58,7 @@ type stream struct {
 		pendingBytes int64
 		backlog      []Seq // Recovered and not yet copied; comes before pending.
 		copying      bool  // The copier runs.
+		holdOff      bool  // It failed for now: copyTimer will start it.
 		retaining    bool  // Retention runs.
 		stopped      bool  // The broker closes: no copier is started any more.
 		idled        *sync.Cond
@@ -110,8 +111,12 @@ func newStream(v *VHost, o *QueueOptions) Queue {
 func (q *stream) applyRules(r queueRules) {
 	q.mu.Lock()
 	q.mu.maxBytes, q.mu.maxAgeMS = max(r.maxLengthBytes, 0), r.maxAgeMS
+	over := q.overLocked()
 	q.mu.Unlock()
 	q.scheduleRetention()
+	if over {
+		q.broker.spawn(q.retain)
+	}
 }
 
 const (

@@ -30,6 +30,16 @@ func (q *stream) appendLocked() []*streamReader {
 	return q.takeIdleLocked()
 }
 
+// overLocked reports whether the stream is longer than it may be and can be
+// made shorter.
+func (q *stream) overLocked() bool {
+	if q.mu.maxBytes == 0 || q.store == nil {
+		return false
+	}
+	b := q.store.Bounds()
+	return b.Bytes > q.mu.maxBytes && b.Segments > 1
+}
+
 func (q *stream) takeIdleLocked() []*streamReader {
 	idle := q.mu.idle
 	q.mu.idle = nil
@@ -42,7 +52,7 @@ func (q *stream) takeIdleLocked() []*streamReader {
 // wakeCopier starts the copier if there is something to copy. No lock is held.
 func (q *stream) wakeCopier() {
 	q.mu.Lock()
-	start := !q.mu.copying && !q.mu.stopped && q.mu.failed == nil && q.readyToCopyLocked() > 0
+	start := !q.mu.copying && !q.mu.holdOff && !q.mu.stopped && q.mu.failed == nil && q.readyToCopyLocked() > 0
 	if start {
 		q.mu.copying = true
 	}
@@ -163,6 +173,7 @@ func (q *stream) copied(batch []StreamMessage, err error) bool {
 		q.mu.settled = q.mu.settled[:0]
 		q.endCopierLocked()
 		stopped := q.mu.stopped
+		q.mu.holdOff = again
 		q.mu.Unlock()
 		if again && !stopped {
 			q.broker.logger.Warn("stream cannot be written now, trying again", "queue", q.opts.Name, "vhost", q.opts.VHost, "error", err)
@@ -192,7 +203,7 @@ func (q *stream) copied(batch []StreamMessage, err error) bool {
 	}
 	q.chargeLocked()
 	idle := q.takeIdleLocked()
-	over := q.mu.maxBytes > 0 && q.store.Bounds().Bytes > q.mu.maxBytes && q.store.Bounds().Segments > 1
+	over := q.overLocked()
 	q.mu.Unlock()
 	if len(idle) != 0 {
 		// The next batch is copied while readers get this one.
@@ -221,7 +232,12 @@ func (q *stream) failLocked(err error) {
 type copyTask struct{ q *stream }
 
 // Fire tries again to copy.
-func (c copyTask) Fire(int64) { c.q.wakeCopier() }
+func (c copyTask) Fire(int64) {
+	c.q.mu.Lock()
+	c.q.mu.holdOff = false
+	c.q.mu.Unlock()
+	c.q.wakeCopier()
+}
 
 // retain removes what is too old or too much. It may block; one caller at a
 // time does it.

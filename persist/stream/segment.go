@@ -138,7 +138,7 @@ func scan(f vfs.File, id identity, size int64, last, thorough bool) (*scanned, e
 		if at >= size {
 			r.torn = true
 			at = from
-			if !last && thorough {
+			if !last {
 				r.damage = append(r.damage, Damage{File: f.Name(), Offset: from, Length: size - from, Err: ErrCorrupt})
 			}
 			break
@@ -254,9 +254,5 @@ func (st *Store) loadIndex(s *segment, f vfs.File) (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := scan(f, s.id, size, false, false)
-	if err != nil {
-		return nil, err
-	}
-	return &r.index, nil
+	return st.rescan(s, f, size)
 }
