@@ -270,6 +270,11 @@ func TestStartsFast(t *testing.T) {
 	}
 }
 
+// noPorts are flags of a broker that takes no port that others may have.
+var noPorts = []string{
+	"--amqp-addr=127.0.0.1:0", "--http-addr=none", "--mqtt-addr=none", "--web-mqtt-addr=none", "--stomp-addr=none", "--web-stomp-addr=none",
+}
+
 func TestUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -283,7 +288,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--nope"}, exitUsage, "--nope"},
 		{[]string{"nope"}, exitUsage, "nope"},
 		{[]string{"--sync=sometimes"}, exitUsage, "--sync"},
-		{[]string{"--data-dir=/dev/null/x"}, exitFail, "--data-dir"},
+		{append([]string{"--data-dir=/dev/null/x"}, noPorts...), exitFail, "--data-dir"},
 		{[]string{"--load-definitions=/does/not/exist"}, exitUsage, "--load-definitions"},
 		{[]string{"ctl", "nope"}, exitUsage, "nope"},
 		{[]string{"ctl"}, exitUsage, "list_queues"},
