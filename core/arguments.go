@@ -112,7 +112,7 @@ var queueArguments = []argumentRule{
 	{"x-consumer-disconnected-timeout", onQuorum, checkNotNegative},
 	{argQueueType, onAny, checkQueueType},
 	{"x-quorum-initial-group-size", onQuorum, checkPositive},
-	{"x-quorum-target-group-size", onQuorum, checkPositive},
+	{"x-member-placement-tag", onQuorum, checkString},
 	{"x-max-age", onStream, checkMaxAge},
 	{argStreamSegment, onStream, checkStreamSegment},
 	{argStreamFilterSize, onStream, checkStreamFilterSize},
@@ -360,7 +360,8 @@ func queueTypeOf(args Table, byDefault QueueType) QueueType {
 	return byDefault
 }
 
-// checkQueueArguments refuses arguments that make no sense. what is the queue as error texts name it.
+// checkQueueArguments refuses arguments that make no sense or belong to other
+// types. what is the queue as error texts name it.
 func checkQueueArguments(what string, args Table, byDefault QueueType) error {
 	if len(args) == 0 && byDefault == QueueClassic {
 		return nil

@@ -206,6 +206,11 @@ func (s *Session) Get(queue string, noAck bool, fn func(h *Holder, d *Delivery, 
 	if err != nil {
 		return false, err
 	}
+	if o := q.Options(); o.Type == QueueQuorum {
+		if single, _ := o.Arguments.Get(argSingleActive); single == true {
+			return false, errorf(Locked, "cannot obtain access to locked %s. basic.get operations are not supported by quorum queues with single active consumer", s.vhost.queueText(o.Name))
+		}
+	}
 	return q.get(noAck, fn)
 }
 
