@@ -36,7 +36,7 @@ func (r *round) changeDefinitions(c *amqp.Connection, random *rand.Rand) error {
 		i, k := random.IntN(definitionsOfKind), random.IntN(definitionsOfKind)
 		queue, exchange := fmt.Sprint("def.q", i), fmt.Sprint("def.x", k)
 		var err error
-		switch random.IntN(8) {
+		switch random.IntN(9) {
 		case 0:
 			err = d.change([]string{"queue " + queue}, true, func() error {
 				_, err := ch.QueueDeclare(queue, true, false, false, false, amqp.Table{"x-message-ttl": int32(1000 + i)})
@@ -83,6 +83,12 @@ func (r *round) changeDefinitions(c *amqp.Connection, random *rand.Rand) error {
 			there := random.IntN(2) > 0
 			err = d.change([]string{"vhost " + vhost}, there, func() error {
 				return r.api(there, "/vhosts/"+vhost, `{"description":"d"}`)
+			})
+		case 8:
+			name, kind := fmt.Sprint("def.p", i), []string{"policies", "operator-policies"}[k%2]
+			there := random.IntN(2) > 0
+			err = d.change([]string{kind + " " + name}, there, func() error {
+				return r.api(there, "/"+kind+"/%2F/"+name, `{"pattern":"^def\\.q","definition":{"max-length":9}}`)
 			})
 		}
 		if err != nil {
@@ -170,6 +176,9 @@ func foundDefinitions(addr string) (map[string]bool, error) {
 		Queues    []struct{ Name string }
 		Exchanges []struct{ Name string }
 		Bindings  []struct{ Source, Destination string }
+		Policies  []struct{ Name string }
+
+		Parameters []struct{ Component, Name string }
 	}
 	if err := json.Unmarshal(b, &all); err != nil {
 		return nil, err
@@ -186,6 +195,14 @@ func foundDefinitions(addr string) (map[string]bool, error) {
 	}
 	for _, x := range all.Exchanges {
 		found["exchange "+x.Name] = true
+	}
+	for _, p := range all.Policies {
+		found["policies "+p.Name] = true
+	}
+	for _, p := range all.Parameters {
+		if p.Component == "operator_policy" {
+			found["operator-policies "+p.Name] = true
+		}
 	}
 	for _, bound := range all.Bindings {
 		found["binding "+bound.Source+" "+bound.Destination] = true
