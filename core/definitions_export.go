@@ -15,8 +15,8 @@ const compatibleVersion = "4.3.0"
 
 // ExportDefinitions returns everything declared as RabbitMQ's tools write and
 // read it: of the whole broker or, with a name, of one virtual host. Exclusive
-// queues, predeclared exchanges and bindings to the default exchange are left
-// out. Passwords are in it as hashes.
+// and direct queues, predeclared exchanges and bindings to the default exchange
+// are left out. Passwords are in it as hashes.
 func (b *Broker) ExportDefinitions(vhost string) ([]byte, error) {
 	f := definitionsFile{
 		RabbitVersion: compatibleVersion, RabbitMQVersion: compatibleVersion,
@@ -101,7 +101,7 @@ func (f *definitionsFile) addVHost(v *VHost, shown string) {
 
 func (f *definitionsFile) addTopology(v *VHost, shown string) {
 	for _, q := range slices.SortedFunc(v.Queues(), func(x, y Queue) int { return strings.Compare(x.Options().Name, y.Options().Name) }) {
-		if o := q.Options(); !o.Exclusive {
+		if o := q.Options(); o.exported() {
 			f.Queues = append(f.Queues, fileQueue{o.Name, shown, string(o.Type), &o.Durable, o.AutoDelete, o.Arguments})
 		}
 	}
@@ -118,7 +118,7 @@ func (f *definitionsFile) addTopology(v *VHost, shown string) {
 		kind := "queue"
 		if bi.DestinationKind == ToExchange {
 			kind = "exchange"
-		} else if q, ok := v.Queue(bi.Destination); !ok || q.Options().Exclusive {
+		} else if q, ok := v.Queue(bi.Destination); !ok || !q.Options().exported() {
 			continue
 		}
 		if bi.Source != "" {
@@ -126,3 +126,6 @@ func (f *definitionsFile) addTopology(v *VHost, shown string) {
 		}
 	}
 }
+
+// exported reports whether a queue can be declared elsewhere as it is.
+func (o *QueueOptions) exported() bool { return !o.Exclusive && o.Type != QueueDirect }
