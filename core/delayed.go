@@ -228,8 +228,8 @@ func (d *delayer) fire() {
 	var t Touched
 	for again := true; again; {
 		var notNow error
-		if gate := d.broker.logGate.closed(); gate != nil {
-			<-gate
+		if p.logAhead {
+			p.Pace(d.broker.stopping)
 		}
 		due := d.takeDue()
 		if len(due) != 0 {

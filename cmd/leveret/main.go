@@ -72,6 +72,7 @@ in from this machine only. SIGTERM and SIGINT say goodbye to clients and end the
 
 var helpGroups = []kong.Group{
 	{Key: "listeners", Title: "Listeners"},
+	{Key: "tls", Title: "TLS"},
 	{Key: "users", Title: "Users and definitions"},
 	{Key: "limits", Title: "Limits"},
 	{Key: "mqtt", Title: "MQTT"},

@@ -79,6 +79,12 @@ func launch(t *testing.T, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ports := 2
+	for _, a := range args {
+		if strings.HasSuffix(a, "-tls-addr") || a == "--https-addr" {
+			ports++
+		}
+	}
 	opened := make(chan struct{})
 	go func() { // Ends when the process does.
 		defer close(p.done)
@@ -87,7 +93,7 @@ func launch(t *testing.T, args ...string) *process {
 			protocol, addr, ok := strings.Cut(lines.Text(), "listening on")
 			if ok && open {
 				p.addrs[strings.TrimSpace(protocol)] = strings.TrimSpace(addr)
-				if len(p.addrs) == 2 {
+				if len(p.addrs) == ports {
 					p.ready = time.Since(began)
 					close(opened)
 					open = false

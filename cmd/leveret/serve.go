@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,8 +10,10 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +22,7 @@ import (
 	"leveret/adapters/mgmt"
 	"leveret/adapters/mqtt"
 	"leveret/adapters/stomp"
+	"leveret/cmd/internal/certs"
 	"leveret/cmd/internal/config"
 	"leveret/core"
 	"leveret/persist"
@@ -40,7 +44,17 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	}
 	log := s.Logger(io.err)
 
-	listeners, err := listen(set)
+	var secure *certs.Store
+	if set.TLS {
+		min, err := certs.ParseVersion(s.TLSMin)
+		if err == nil {
+			secure, err = certs.Open(certs.Options{Cert: s.TLSCert, Key: s.TLSKey, CA: s.TLSCA, Verify: certs.Verify(s.TLSVerify), Min: min, Logger: log})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	listeners, err := listen(set, secure)
 	if err != nil {
 		return err
 	}
@@ -121,6 +135,10 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		}
 	})
 	background.Go(func() { mgmtServer.Run(inBackground) })
+	if secure != nil {
+		background.Go(func() { secure.Run(inBackground) })
+		defer reloadOnHangup(secure)()
+	}
 	if tuned {
 		tuneCollector()
 	}
@@ -136,18 +154,18 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	adapters, serving := errgroup.WithContext(ctx)
 	for _, l := range listeners {
 		adapters.Go(func() error {
-			switch l.protocol {
-			case protocolAMQP:
+			switch l.speaks {
+			case config.AMQP:
 				return amqpServer.Serve(serving, l)
-			case protocolSTOMP:
+			case config.STOMP:
 				return stompServer.Serve(serving, l)
-			case protocolWebSTOMP:
+			case config.WebSTOMP:
 				return stompServer.ServeWeb(serving, l)
-			case protocolMQTT:
+			case config.MQTT:
 				return mqttServer.Serve(serving, l)
-			case protocolWebMQTT:
+			case config.WebMQTT:
 				return mqttServer.ServeWebSocket(serving, l)
-			case protocolHTTP:
+			case config.HTTP:
 				return mgmtServer.Serve(serving, l)
 			}
 			return serveProfiles(serving, l)
@@ -166,6 +184,24 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	}
 	log.Info("stopped", slog.Duration("served", time.Since(began).Round(time.Millisecond)))
 	return err
+}
+
+// reloadOnHangup has the certificates read again on SIGHUP, until stop is called.
+func reloadOnHangup(s *certs.Store) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				s.Reload() // An error is logged.
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(hangups); close(done) }
 }
 
 // newBroker makes the broker and imports --load-definitions.
@@ -210,75 +246,56 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 	return broker, nil
 }
 
-// The protocols of listeners, as the API calls them.
-const (
-	protocolAMQP     = "amqp"
-	protocolMQTT     = "mqtt"
-	protocolWebMQTT  = "http/web-mqtt"
-	protocolHTTP     = "http"
-	protocolSTOMP    = "stomp"
-	protocolWebSTOMP = "http/web-stomp"
-	protocolPprof    = "pprof"
-)
+// protocolPprof is what listeners of profiles are called.
+const protocolPprof = "pprof"
 
 // listener is an open port and what is spoken there.
 type listener struct {
 	net.Listener
-	protocol string
+	protocol string // As the API calls it.
+	speaks   string // The same without regard to TLS.
 }
 
 type listenerList []listener
 
 // listen opens every port before anything else is done: one that is taken is
-// the most frequent reason not to start.
-func listen(set *config.Settings) (listenerList, error) {
+// the most frequent reason not to start. secure is nil if none is served over TLS.
+func listen(set *config.Settings, secure *certs.Store) (listenerList, error) {
 	var all listenerList
-	open := func(protocol, addr string, listen func(addr string) (net.Listener, error)) error {
-		ln, err := listen(addr)
+	open := func(l config.Listener, forPeople string) error {
+		ln, err := mgmt.Listen(l.Addr, forPeople, l.Flag)
 		if err != nil {
 			return errors.Join(err, all.close())
 		}
-		all = append(all, listener{ln, protocol})
+		protocol := l.Protocol
+		if l.TLS {
+			ln, protocol = tls.NewListener(ln, secure.Config()), tlsNames[protocol]
+		}
+		all = append(all, listener{ln, protocol, l.Protocol})
 		return nil
 	}
-	for _, addr := range set.AMQPAddrs {
-		if err := open(protocolAMQP, addr, func(addr string) (net.Listener, error) { return amqp.Listen(addr, "--amqp-addr") }); err != nil {
-			return nil, err
-		}
-	}
-	for _, addr := range set.MQTTAddrs {
-		if err := open(protocolMQTT, addr, func(addr string) (net.Listener, error) { return mqtt.Listen(addr, "--mqtt-addr") }); err != nil {
-			return nil, err
-		}
-	}
-	for _, addr := range set.WebMQTTAddrs {
-		if err := open(protocolWebMQTT, addr, func(addr string) (net.Listener, error) { return mqtt.ListenWebSocket(addr, "--web-mqtt-addr") }); err != nil {
-			return nil, err
-		}
-	}
-	for _, addr := range set.HTTPAddrs {
-		if err := open(protocolHTTP, addr, func(addr string) (net.Listener, error) { return mgmt.Listen(addr, "HTTP", "--http-addr") }); err != nil {
-			return nil, err
-		}
-	}
-	for _, addr := range set.STOMPAddrs {
-		if err := open(protocolSTOMP, addr, func(addr string) (net.Listener, error) { return stomp.Listen(addr, "STOMP", "--stomp-addr") }); err != nil {
-			return nil, err
-		}
-	}
-	for _, addr := range set.WebSTOMPAddrs {
-		if err := open(protocolWebSTOMP, addr, func(addr string) (net.Listener, error) {
-			return stomp.Listen(addr, "STOMP over WebSocket", "--web-stomp-addr")
-		}); err != nil {
+	for _, l := range set.Listeners {
+		if err := open(l, namesForPeople[l.Protocol]); err != nil {
 			return nil, err
 		}
 	}
 	if set.PprofAddr != "" {
-		if err := open(protocolPprof, set.PprofAddr, func(addr string) (net.Listener, error) { return mgmt.Listen(addr, "profiles", "--pprof") }); err != nil {
+		if err := open(config.Listener{Protocol: protocolPprof, Flag: "--pprof", Addr: set.PprofAddr}, "profiles"); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
+}
+
+var namesForPeople = map[string]string{
+	config.AMQP: "AMQP", config.MQTT: "MQTT", config.WebMQTT: "MQTT over WebSocket", config.HTTP: "HTTP",
+	config.STOMP: "STOMP", config.WebSTOMP: "STOMP over WebSocket",
+}
+
+// tlsNames are what the API calls protocols over TLS.
+var tlsNames = map[string]string{
+	config.AMQP: "amqp/ssl", config.MQTT: "mqtt/ssl", config.WebMQTT: "https/web-mqtt", config.HTTP: "https",
+	config.STOMP: "stomp/ssl", config.WebSTOMP: "https/web-stomp",
 }
 
 // close closes all; a server that has stopped has done so already.

@@ -60,6 +60,16 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+// addrs are those where protocol is served.
+func (set *Settings) addrs(protocol string) (addrs []string) {
+	for _, l := range set.Listeners {
+		if l.Protocol == protocol {
+			addrs = append(addrs, l.Addr)
+		}
+	}
+	return addrs
+}
+
 func TestDefaults(t *testing.T) {
 	s, err := parse(t, nil)
 	if err != nil {
@@ -69,7 +79,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(set.AMQPAddrs, []string{":5672"}) || !slices.Equal(set.HTTPAddrs, []string{":15672"}) || !slices.Equal(set.LoopbackUsers, []string{"guest"}) {
+	if !slices.Equal(set.addrs(AMQP), []string{":5672"}) || !slices.Equal(set.addrs(HTTP), []string{":15672"}) || set.TLS || !slices.Equal(set.LoopbackUsers, []string{"guest"}) {
 		t.Errorf("addresses and loopback users: %+v", set)
 	}
 	if s.MaxMessageSize != 128<<20 || s.FrameMax != 131072 || s.ChannelMax != 2047 || s.Heartbeat != time.Minute {
@@ -90,7 +100,7 @@ func TestFlagsBeatEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(set.AMQPAddrs, []string{"127.0.0.1:1", "[::1]:2"}) || set.HTTPAddrs != nil || set.MemoryBytes != 2<<30 || len(set.LoopbackUsers) != 0 {
+	if !slices.Equal(set.addrs(AMQP), []string{"127.0.0.1:1", "[::1]:2"}) || set.addrs(HTTP) != nil || set.MemoryBytes != 2<<30 || len(set.LoopbackUsers) != 0 {
 		t.Errorf("settings: %+v", set)
 	}
 }
@@ -108,6 +118,8 @@ func TestRefusalsNameTheFlag(t *testing.T) {
 		{"--web-stomp-addr", "x:y"},
 		{"--stomp-default-user="},
 		{"--pprof", "x"},
+		{"--amqp-tls-addr", ":5671"}, // Without a certificate.
+		{"--https-addr", "x"},
 		{"--frame-max", "100"},
 		{"--heartbeat", "1500ms"},
 		{"--handshake-timeout", "0s"},

@@ -28,6 +28,18 @@ type Serve struct {
 	STOMPPass       string   `name:"stomp-default-pass" group:"users" env:"LEVERET_STOMP_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"Their password. [guest]"`
 	STOMPAckAcross  bool     `name:"stomp-ack-across" group:"limits" env:"LEVERET_STOMP_ACK_ACROSS" help:"A cumulative ACK also settles older deliveries of the connection's other subscriptions, as in RabbitMQ."`
 
+	AMQPTLSAddr     []string `name:"amqp-tls-addr" group:"tls" env:"LEVERET_AMQP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where AMQP clients connect with TLS, for example :5671. [none]"`
+	MQTTTLSAddr     []string `name:"mqtt-tls-addr" group:"tls" env:"LEVERET_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect with TLS, for example :8883. [none]"`
+	WebMQTTTLSAddr  []string `name:"web-mqtt-tls-addr" group:"tls" env:"LEVERET_WEB_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket with TLS, for example :15676. [none]"`
+	STOMPTLSAddr    []string `name:"stomp-tls-addr" group:"tls" env:"LEVERET_STOMP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where STOMP clients connect with TLS, for example :61614. [none]"`
+	WebSTOMPTLSAddr []string `name:"web-stomp-tls-addr" group:"tls" env:"LEVERET_WEB_STOMP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket with TLS, for example :15673. [none]"`
+	HTTPSAddr       []string `name:"https-addr" group:"tls" env:"LEVERET_HTTPS_ADDR" default:"none" placeholder:"ADDR" help:"Where the management API answers with TLS, for example :15671. [none]"`
+	TLSCert         string   `name:"tls-cert" group:"tls" env:"LEVERET_TLS_CERT" placeholder:"FILE" help:"The server's certificate and those between it and an authority, PEM. Read again when it changes, and on SIGHUP."`
+	TLSKey          string   `name:"tls-key" group:"tls" env:"LEVERET_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
+	TLSCA           string   `name:"tls-ca" group:"tls" env:"LEVERET_TLS_CA" placeholder:"FILE" help:"The authorities whose clients' certificates are good, PEM; without it, those of the system."`
+	TLSVerify       string   `name:"tls-verify" group:"tls" env:"LEVERET_TLS_VERIFY" default:"none" enum:"none,peer,require" placeholder:"HOW" help:"none asks clients for no certificate; peer wants one that a client has to be good; require wants one of every client. [none]"`
+	TLSMin          string   `name:"tls-min" group:"tls" env:"LEVERET_TLS_MIN" default:"1.2" enum:"1.2,1.3" placeholder:"VERSION" help:"The oldest version of TLS. [1.2]"`
+
 	DefaultUser     string   `name:"default-user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
 	DefaultPass     string   `name:"default-pass" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
 	DefaultVHost    string   `name:"default-vhost" group:"users" env:"LEVERET_DEFAULT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host a new broker has. [/]"`
@@ -68,16 +80,31 @@ type Serve struct {
 // InMemory is the data directory of a broker that keeps nothing.
 const InMemory = ":memory:"
 
+// Listener is where one protocol is to be served.
+type Listener struct {
+	Protocol string // As the management API calls it.
+	TLS      bool
+	Flag     string // The one that says so.
+	Addr     string // host:port
+}
+
+// The protocols of listeners, as the API calls them; over TLS they have another
+// name there.
+const (
+	AMQP     = "amqp"
+	MQTT     = "mqtt"
+	WebMQTT  = "http/web-mqtt"
+	STOMP    = "stomp"
+	WebSTOMP = "http/web-stomp"
+	HTTP     = "http"
+)
+
 // Settings are what Serve comes to on this machine.
 type Settings struct {
-	AMQPAddrs     []string // host:port each; empty serves none.
-	MQTTAddrs     []string
-	WebMQTTAddrs  []string
-	HTTPAddrs     []string
-	STOMPAddrs    []string
-	WebSTOMPAddrs []string
-	WebOrigins    []string // Nil for all.
-	PprofAddr     string   // Empty serves none.
+	Listeners     []Listener // At least one.
+	TLS           bool       // One of them is served over TLS.
+	WebOrigins    []string   // Nil for all.
+	PprofAddr     string     // Empty serves none.
 	NodeName      string
 	LoopbackUsers []string // Not nil.
 	Definitions   []byte   // The file to import at start; nil for none.
@@ -91,22 +118,7 @@ type Settings struct {
 func (s *Serve) Resolve() (*Settings, error) {
 	var out Settings
 	var err error
-	if out.AMQPAddrs, err = addresses("--amqp-addr", s.AMQPAddr); err != nil {
-		return nil, err
-	}
-	if out.MQTTAddrs, err = addresses("--mqtt-addr", s.MQTTAddr); err != nil {
-		return nil, err
-	}
-	if out.WebMQTTAddrs, err = addresses("--web-mqtt-addr", s.WebMQTTAddr); err != nil {
-		return nil, err
-	}
-	if out.HTTPAddrs, err = addresses("--http-addr", s.HTTPAddr); err != nil {
-		return nil, err
-	}
-	if out.STOMPAddrs, err = addresses("--stomp-addr", s.STOMPAddr); err != nil {
-		return nil, err
-	}
-	if out.WebSTOMPAddrs, err = addresses("--web-stomp-addr", s.WebSTOMPAddr); err != nil {
+	if err := s.listeners(&out); err != nil {
 		return nil, err
 	}
 	if !only(s.WebSTOMPOrigins, "all") {
@@ -116,9 +128,6 @@ func (s *Serve) Resolve() (*Settings, error) {
 		if out.PprofAddr, err = address("--pprof", s.Pprof); err != nil {
 			return nil, err
 		}
-	}
-	if len(out.AMQPAddrs)+len(out.MQTTAddrs)+len(out.WebMQTTAddrs)+len(out.HTTPAddrs)+len(out.STOMPAddrs)+len(out.WebSTOMPAddrs) == 0 {
-		return nil, errors.New("--amqp-addr none and all the others: nothing is left to listen on")
 	}
 
 	switch {
@@ -181,6 +190,38 @@ func (s *Serve) Resolve() (*Settings, error) {
 	}
 	out.GoMemoryBytes = goMemory(out.MemoryBytes, out.MachineBytes)
 	return &out, nil
+}
+
+// listeners adds to out where each protocol is to be served.
+func (s *Serve) listeners(out *Settings) error {
+	for _, l := range []struct {
+		protocol, flag string
+		tls            bool
+		addrs          []string
+	}{
+		{AMQP, "--amqp-addr", false, s.AMQPAddr}, {AMQP, "--amqp-tls-addr", true, s.AMQPTLSAddr},
+		{MQTT, "--mqtt-addr", false, s.MQTTAddr}, {MQTT, "--mqtt-tls-addr", true, s.MQTTTLSAddr},
+		{WebMQTT, "--web-mqtt-addr", false, s.WebMQTTAddr}, {WebMQTT, "--web-mqtt-tls-addr", true, s.WebMQTTTLSAddr},
+		{HTTP, "--http-addr", false, s.HTTPAddr}, {HTTP, "--https-addr", true, s.HTTPSAddr},
+		{STOMP, "--stomp-addr", false, s.STOMPAddr}, {STOMP, "--stomp-tls-addr", true, s.STOMPTLSAddr},
+		{WebSTOMP, "--web-stomp-addr", false, s.WebSTOMPAddr}, {WebSTOMP, "--web-stomp-tls-addr", true, s.WebSTOMPTLSAddr},
+	} {
+		addrs, err := addresses(l.flag, l.addrs)
+		if err != nil {
+			return err
+		}
+		for _, addr := range addrs {
+			out.Listeners = append(out.Listeners, Listener{l.protocol, l.tls, l.flag, addr})
+			out.TLS = out.TLS || l.tls
+		}
+		if l.tls && len(addrs) > 0 && (s.TLSCert == "" || s.TLSKey == "") {
+			return fmt.Errorf("%s %s needs --tls-cert and --tls-key", l.flag, addrs[0])
+		}
+	}
+	if len(out.Listeners) == 0 {
+		return errors.New("--amqp-addr none and all the others: nothing is left to listen on")
+	}
+	return nil
 }
 
 // goMemory is the soft limit for the Go runtime: room for what is accounted,
