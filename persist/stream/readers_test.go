@@ -108,7 +108,7 @@ func TestReadersAndPublishers(t *testing.T) {
 		}
 		var touched core.Touched
 		r.c.Start(&touched)
-		running.Go(func() { r.run(total - 1) })
+		running.Go(func() { r.run(total) })
 	}
 	readers := []*careful{{all: true}, {all: true}, {wants: "1"}, {}, {}}
 	read("all", 50, readers[0], first())

@@ -193,12 +193,8 @@ func (st *Store) openSegment(found *foundSegment, last bool) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	keep := false
-	defer func() {
-		if !keep {
-			f.Close()
-		}
-	}()
+	// Mostly nobody will want it for a while: there may be many streams.
+	defer f.Close()
 	id, size, err := readHeader(f, found)
 	if errors.Is(err, ErrVersion) {
 		return nil, fmt.Errorf("%s: %w", g.path(), err)
@@ -255,8 +251,7 @@ func (st *Store) openSegment(found *foundSegment, last bool) (*segment, error) {
 	if err := f.Sync(); err != nil {
 		return nil, err
 	}
-	g.index, g.loaded, g.file, keep = r.index, true, f, true
-	g.writable = true
+	g.index, g.loaded, g.writable = r.index, true, true
 	return g, nil
 }
 

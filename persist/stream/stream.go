@@ -137,9 +137,24 @@ func (s *Stream) active(offset uint64) (*segment, error) {
 	}
 	s.mu.Unlock()
 	if last != nil && last.writable && (last.index.end == headerBytes || last.index.end < s.o.SegmentBytes) {
-		return last, nil
+		return last, s.openActive(last)
 	}
 	return s.roll(last, offset)
+}
+
+// openActive opens the segment that is written to, if nobody has since the
+// start.
+func (s *Stream) openActive(g *segment) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.file != nil {
+		return nil
+	}
+	f, err := s.store.fs.OpenFile(g.path(), os.O_RDWR, 0)
+	if err == nil {
+		g.file = f
+	}
+	return err
 }
 
 // roll seals last, if there is one, and makes the segment that follows it and
@@ -369,15 +384,19 @@ func (s *Stream) pinLocked(g *segment) error {
 	if g.file != nil && g.loaded {
 		return nil
 	}
-	f := g.file
+	f, loaded := g.file, g.loaded
 	s.mu.Unlock()
 	var err error
 	opened := f == nil
 	if opened {
-		f, err = s.store.fs.OpenFile(g.path(), os.O_RDONLY, 0)
+		flag := os.O_RDONLY
+		if g.writable {
+			flag = os.O_RDWR // It may be the one that is written to.
+		}
+		f, err = s.store.fs.OpenFile(g.path(), flag, 0)
 	}
 	var x *index
-	if err == nil {
+	if err == nil && !loaded {
 		x, err = s.store.loadIndex(g, f)
 	}
 	s.mu.Lock()
