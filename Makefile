@@ -25,9 +25,9 @@ tools: ## Say what is missing on this machine for the tests
 	@missing=0; need() { command -v "$$1" >/dev/null 2>&1 || { echo "make test needs $$1: $$2" >&2; missing=1; }; }; \
 	need go "the toolchain go.mod names"; \
 	need gcc "the race detector links with it"; \
-	need python3 "pika, aio-pika and Celery are tested"; \
-	need node "amqplib is tested"; \
-	need npm "it installs amqplib"; \
+	need python3 "pika, aio-pika, Celery and stomp.py are tested"; \
+	need node "amqplib and stompjs are tested"; \
+	need npm "it installs them"; \
 	exit $$missing
 
 .PHONY: prepare
