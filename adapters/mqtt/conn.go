@@ -56,11 +56,10 @@ type conn struct {
 	holds   *core.Client // The identity, with its subscriptions and queues.
 	row     *core.Row
 
-	publisher  *core.Publisher
-	remembered bool   // Is stored, if it is lasting.
-	published  uint64 // Number of the last QoS 1 or 2 publish.
-	props      propsCache
-	aliases    []string // Routing keys by the client's topic alias, from 1 on.
+	publisher *core.Publisher
+	published uint64 // Number of the last QoS 1 or 2 publish.
+	props     propsCache
+	aliases   []string // Routing keys by the client's topic alias, from 1 on.
 
 	own     *outlet            // Consumes the session's queue; nil while there is none.
 	shares  map[string]*outlet // Those of shared subscriptions, by queue.

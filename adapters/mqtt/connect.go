@@ -206,6 +206,13 @@ func (c *conn) attach(p *wire.ConnectPacket, expiryMS int64, will *core.Will) (p
 	switch {
 	case err == nil:
 		c.client.origin = c.holds.Origin()
+		if c.client.lasting {
+			// From CONNACK on the client may count on the session, also if it only
+			// publishes: it gives up what is in flight when its session is gone.
+			if err := c.holds.Remember(); err != nil {
+				return false, fail(wire.ServerUnavailable, "the session cannot be stored: %v", err)
+			}
+		}
 		return present, nil
 	case errors.As(err, &ce) && ce.Kind == core.Limit:
 		return false, fail(wire.QuotaExceeded, "%s", ce.Why)
@@ -320,7 +327,6 @@ func (c *conn) endSession() {
 		}
 		return
 	}
-	c.forgetRefused()
 	c.closeFeeds()
 	var t core.Touched
 	c.out.Lock()

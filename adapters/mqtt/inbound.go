@@ -10,11 +10,10 @@ import (
 
 // inPacket is a QoS 1 or 2 PUBLISH that awaits its PUBACK or PUBREC.
 type inPacket struct {
-	id      uint16
-	qos     byte
-	code    wire.Code // If done.
-	done    bool
-	refused bool // By the adapter: core does not know it.
+	id   uint16
+	qos  byte
+	code wire.Code // If done.
+	done bool
 }
 
 // inbound turns completions, which come as ranges of publish numbers in any
@@ -27,11 +26,10 @@ type inbound struct {
 
 	mu struct {
 		sync.Mutex
-		ring    []inPacket
-		first   uint64   // Number of the oldest that is not answered.
-		next    uint64   // Number the next one gets.
-		ready   bool     // Some answer is due.
-		refused []uint16 // QoS 2 identifiers for forgetRefused.
+		ring  []inPacket
+		first uint64 // Number of the oldest that is not answered.
+		next  uint64 // Number the next one gets.
+		ready bool   // Some answer is due.
 		// attended is true while the reader will flush before it parks, so that
 		// completions need not wake the writer.
 		attended bool
@@ -142,9 +140,6 @@ func (c *conn) writeAcks() {
 		if p.qos == 1 || p.code.IsError() {
 			in.open.Add(-1)
 		}
-		if p.qos == 2 && p.code.IsError() && !p.refused {
-			in.mu.refused = append(in.mu.refused, p.id)
-		}
 		if !c.underOut.closed {
 			c.out.B = wire.AppendAck(c.out.B, typ, p.id, p.code, c.version)
 		}
@@ -154,19 +149,6 @@ func (c *conn) writeAcks() {
 	}
 	if n := len(c.out.B) - before; n > 0 {
 		c.out.Asked(n)
-	}
-}
-
-// forgetRefused forgets the identifiers of QoS 2 PUBLISHes that core refused:
-// with the PUBREC their flow has ended (4.3.3).
-func (c *conn) forgetRefused() {
-	in := &c.inbound
-	in.mu.Lock()
-	refused := in.mu.refused
-	in.mu.refused = nil
-	in.mu.Unlock()
-	if len(refused) > 0 {
-		c.holds.Forget(refused, func(error) {}) // What is not forgotten now goes with the session.
 	}
 }
 

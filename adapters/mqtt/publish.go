@@ -80,9 +80,6 @@ func (c *conn) publish(h wire.Header, body []byte, own bool) error {
 	m.Body, m.OwnBody = p.Payload, own && len(p.Payload) >= ownBodyMin
 	m.Persistent = qos > 0
 	if qos == 2 {
-		if err := c.remember(); err != nil {
-			return c.publishRefused(qos, p.ID, err)
-		}
 		m.Once = p.ID
 	}
 	route, err := c.publisher.Route(t, m)
@@ -104,17 +101,6 @@ func (c *conn) publish(h wire.Header, body []byte, own bool) error {
 	}
 	c.note(in)
 	return nil
-}
-
-// remember has a lasting session stored before the first QoS 2 message is taken:
-// its identifier is noted with the message.
-func (c *conn) remember() error {
-	if !c.client.lasting || c.remembered {
-		return nil
-	}
-	err := c.holds.Remember()
-	c.remembered = err == nil
-	return err
 }
 
 // note adds a QoS 1 or 2 PUBLISH to the batch.
@@ -168,7 +154,6 @@ func (c *conn) repeated(qos byte, id uint16) (done bool, err error) {
 	if c.inbound.pending.has(id) {
 		return true, nil // Its answer is on its way.
 	}
-	c.forgetRefused()
 	if !c.holds.HasReceived(id) {
 		return false, nil
 	}
@@ -194,7 +179,7 @@ func (c *conn) refuseOne(qos byte, id uint16, code wire.Code) error {
 		return fail(code, "a PUBLISH was refused")
 	}
 	c.published++
-	c.note(inPacket{id: id, qos: qos, code: code, done: true, refused: true})
+	c.note(inPacket{id: id, qos: qos, code: code, done: true})
 	return nil
 }
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the client tests run: the pinned Python libraries into .venv and
-# the pinned Node package into examples/node/node_modules. Does nothing when both
-# are newer than the files that pin them. With an argument, python or node, it
-# installs only those.
+# Installs what the client tests run: the pinned Python libraries into .venv, the
+# pinned Node packages into node_modules beside their package.json, and Debian's
+# mosquitto-clients if they are missing. Does nothing when all are newer than the
+# files that pin them. With an argument, python, node or mosquitto, it installs
+# only those.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -35,19 +36,34 @@ prepare_python() {
 }
 
 prepare_node() {
-	node_stamp=examples/node/node_modules/.package-lock.json
-	if [ ! -e "$node_stamp" ] || [ examples/node/package-lock.json -nt "$node_stamp" ]; then
-		(cd examples/node && npm ci --no-audit --no-fund --loglevel=error)
-		touch "$node_stamp"
+	for dir in examples/node tests/clients/mqtt/node; do
+		node_stamp=$dir/node_modules/.package-lock.json
+		if [ ! -e "$node_stamp" ] || [ "$dir/package-lock.json" -nt "$node_stamp" ]; then
+			(cd "$dir" && npm ci --no-audit --no-fund --loglevel=error)
+			touch "$node_stamp"
+		fi
+	done
+}
+
+prepare_mosquitto() {
+	if ! command -v mosquitto_pub >/dev/null 2>&1; then
+		if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+			apt-get update -q >/dev/null || die "apt-get update failed"
+			apt-get install -y -q mosquitto-clients >/dev/null || die "cannot install mosquitto-clients"
+		else
+			die "install mosquitto-clients"
+		fi
 	fi
 }
 
 case "${1:-all}" in
 python) prepare_python ;;
 node) prepare_node ;;
+mosquitto) prepare_mosquitto ;;
 all)
 	prepare_python
 	prepare_node
+	prepare_mosquitto
 	;;
-*) die "usage: $0 [python|node]" ;;
+*) die "usage: $0 [python|node|mosquitto]" ;;
 esac
