@@ -82,8 +82,8 @@ func (c *conn) notFound(id []byte) error {
 // findDelivery finds what a message-id says: tag, session and number, joined by
 // "@@", which the tag may hold too. False if it is not one of this session's.
 func (c *conn) findDelivery(id []byte) (s *subscription, number uint64, ok bool) {
-	if s = c.lastSub; s != nil && bytes.HasPrefix(id, s.head.ID) {
-		if number, ok = parseNumber(id[len(s.head.ID):]); ok {
+	if s = c.lastSub; s != nil && bytes.HasPrefix(id, s.messageID) {
+		if number, ok = parseNumber(id[len(s.messageID):]); ok {
 			return s, number, true
 		}
 	}
@@ -152,7 +152,7 @@ func (c *conn) settleAcks() {
 		clear(acks)
 	}
 	for i := range failed {
-		id := append(bytes.Clone(failed[i].sub.head.ID), strconv.FormatUint(failed[i].number, 10)...)
+		id := append(bytes.Clone(failed[i].sub.messageID), strconv.FormatUint(failed[i].number, 10)...)
 		c.fail(c.notFound(id), "")
 	}
 }

@@ -18,7 +18,8 @@ type subscription struct {
 	noAck      bool
 	cumulative bool // Ack mode client.
 	core       *core.Consumer
-	head       wire.MessageHead // Prefix and ID.
+	messageID  []byte // What message-ids begin with, escaped.
+	acks       bool   // MESSAGEs have a header ack.
 
 	// Of the reader.
 	ended bool
@@ -27,9 +28,9 @@ type subscription struct {
 	// Guarded by out's lock.
 	unacked unacked
 	dest    struct { // The last one, and what it was made from.
-		exchange     string
-		key, escaped []byte
-		scratch      []byte
+		exchange           string
+		key, escaped, lead []byte
+		scratch            []byte
 	}
 	form struct { // The last headers of another form, translated.
 		known    bool
@@ -41,8 +42,7 @@ type subscription struct {
 // newSubscription makes one whose consumer is still to come.
 func (c *conn) newSubscription(tag, id string) *subscription {
 	s := &subscription{conn: c, tag: tag, id: id}
-	s.head.Prefix = wire.AppendPrefix(nil, id, c.version)
-	s.head.ID = wire.AppendEscaped(nil, tag+"@@"+c.name+"@@", c.version)
+	s.messageID = wire.AppendEscaped(nil, tag+"@@"+c.name+"@@", c.version)
 	c.out.Lock()
 	s.unacked.lastTag = c.underOut.total // So that a tag used again has no number twice.
 	c.out.Unlock()
@@ -68,8 +68,10 @@ func (s *subscription) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool
 	if c.srv.opts.AckAcross {
 		s.unacked.lastTag = c.underOut.total
 	}
-	h := s.head
-	h.Ack = c.version == wire.V12 && !s.noAck
+	var h wire.MessageHead
+	if s.acks {
+		h.ID = s.messageID
+	}
 	for i := range ds {
 		d := &ds[i]
 		m := d.Message
@@ -82,7 +84,7 @@ func (s *subscription) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool
 		if c.underOut.closed {
 			continue // It will be requeued.
 		}
-		h.Destination = s.destinationOf(m)
+		h.Lead = s.leadOf(m)
 		h.Redelivered = d.Redelivered
 		h.Form = s.formOf(m)
 		h.BodyLen = len(m.Body)
@@ -108,16 +110,17 @@ func (s *subscription) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool
 	return o.Unlock()
 }
 
-// destinationOf is m's destination, escaped. out is locked.
-func (s *subscription) destinationOf(m *core.Message) []byte {
+// leadOf is what m's MESSAGE begins with. out is locked.
+func (s *subscription) leadOf(m *core.Message) []byte {
 	d := &s.dest
-	if d.escaped != nil && d.exchange == m.Exchange && string(d.key) == m.RoutingKey {
-		return d.escaped
+	if d.lead != nil && d.exchange == m.Exchange && string(d.key) == m.RoutingKey {
+		return d.lead
 	}
 	d.exchange, d.key = m.Exchange, append(d.key[:0], m.RoutingKey...)
 	d.escaped, d.scratch = appendDestination(d.escaped[:0], d.scratch, m.Exchange, m.RoutingKey,
 		s.conn.srv.opts.DefaultTopicExchange, s.conn.version)
-	return d.escaped
+	d.lead = wire.AppendLead(d.lead[:0], s.id, d.escaped, s.messageID, s.conn.version)
+	return d.lead
 }
 
 // formMax bounds the translated headers that are remembered.

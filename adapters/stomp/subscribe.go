@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-stomp/stomp/v3/frame"
 
+	"leveret/adapters/stomp/wire"
 	"leveret/core"
 )
 
@@ -177,6 +178,7 @@ func (c *conn) subscribe(f *frame.Frame) error {
 		return open("Processing error", "'%s' is not an ack mode", mode)
 	}
 	s.noAck = o.NoAck
+	s.acks = !s.noAck && c.version == wire.V12
 	if err := consumeParams(f, &o); err != nil {
 		return err
 	}

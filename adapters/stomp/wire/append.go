@@ -8,58 +8,61 @@ import (
 
 // MessageHead is what precedes the body of a MESSAGE.
 type MessageHead struct {
-	// Prefix is the command with the headers that are the subscription's, from
-	// AppendPrefix.
-	Prefix []byte
-	// Destination is escaped.
-	Destination []byte
-	// ID is the message-id without its number, escaped.
+	// Lead is what messages of one subscription and destination have in common,
+	// from AppendLead.
+	Lead []byte
+	// ID is the message-id without its number, escaped, for the header ack; nil
+	// for none.
 	ID     []byte
 	Number uint64
-	Ack    bool // There is a header ack.
 
 	Redelivered bool
 	Form        []byte // Canonical.
 	BodyLen     int
 }
 
-// AppendPrefix appends what all MESSAGE frames of a subscription begin with. A
-// subscription without an id has none to show.
-func AppendPrefix(dst []byte, subscription string, v Version) []byte {
+// AppendLead appends the beginning of a MESSAGE, up to the number in its
+// message-id. A subscription without an id has none to show. destination and
+// id are escaped.
+func AppendLead(dst []byte, subscription string, destination, id []byte, v Version) []byte {
 	dst = append(dst, "MESSAGE\n"...)
 	if subscription != "" {
 		dst = append(AppendEscaped(append(dst, "subscription:"...), subscription, v), '\n')
 	}
-	return dst
+	dst = append(append(dst, "destination:"...), destination...)
+	return append(append(dst, "\nmessage-id:"...), id...)
 }
 
 // AppendMessageHead appends a MESSAGE up to where its body begins. The body and
 // FrameEnd follow. It allocates nothing.
 func AppendMessageHead(dst []byte, h *MessageHead, v Version) []byte {
-	dst = append(append(append(dst, h.Prefix...), "destination:"...), h.Destination...)
-	dst = append(append(dst, "\nmessage-id:"...), h.ID...)
+	dst = append(dst, h.Lead...)
+	digits := len(dst)
 	dst = strconv.AppendUint(dst, h.Number, 10)
-	if h.Ack {
+	if h.ID != nil {
+		end := len(dst)
 		dst = append(append(dst, "\nack:"...), h.ID...)
-		dst = strconv.AppendUint(dst, h.Number, 10)
+		dst = append(dst, dst[digits:end]...)
 	}
 	if h.Redelivered {
 		dst = append(dst, "\nredelivered:true\n"...)
 	} else {
 		dst = append(dst, "\nredelivered:false\n"...)
 	}
-	dst = appendLines(dst, h.Form, v)
+	if len(h.Form) > 0 {
+		dst = appendLines(dst, h.Form, v)
+	}
 	dst = strconv.AppendUint(append(dst, "content-length:"...), uint64(h.BodyLen), 10)
 	return append(dst, "\n\n"...)
 }
 
 // MessageHeadSize is no less than what AppendMessageHead appends, unless there
-// is much to escape.
+// is much to escape, and FrameEnd.
 func MessageHeadSize(h *MessageHead) int {
-	return len(h.Prefix) + len(h.Destination) + 2*(len(h.ID)+20) + len(h.Form) + messageFixed
+	return len(h.Lead) + len(h.ID) + 2*20 + len(h.Form) + messageFixed
 }
 
-const messageFixed = len("destination:\nmessage-id:\nack:\nredelivered:false\ncontent-length:\n\n") + 20 + len(FrameEnd)
+const messageFixed = len("\nack:\nredelivered:false\ncontent-length:\n\n") + 20 + len(FrameEnd)
 
 // FrameEnd ends every frame we send. The line feed is no part of it: clients
 // that read lines like it.

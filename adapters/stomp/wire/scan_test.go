@@ -205,9 +205,10 @@ func TestReservedLinesAreNotSent(t *testing.T) {
 }
 
 func TestMessageFrame(t *testing.T) {
+	id := []byte("T_a\\c1@@session-x@@")
 	h := MessageHead{
-		Prefix: AppendPrefix(nil, "a:1", V12), Destination: []byte("/queue/q"), ID: []byte("T_a\\c1@@session-x@@"), Number: 7,
-		Ack: true, Redelivered: true, Form: []byte("k:v\n"), BodyLen: 2,
+		Lead: AppendLead(nil, "a:1", []byte("/queue/q"), id, V12), ID: id, Number: 7,
+		Redelivered: true, Form: []byte("k:v\n"), BodyLen: 2,
 	}
 	b := append(append(AppendMessageHead(nil, &h, V12), "hi"...), FrameEnd...)
 	want := "MESSAGE\nsubscription:a\\c1\ndestination:/queue/q\nmessage-id:T_a\\c1@@session-x@@7\nack:T_a\\c1@@session-x@@7\n" +
@@ -364,7 +365,7 @@ func BenchmarkSend(b *testing.B) {
 
 func BenchmarkMessage(b *testing.B) {
 	h := MessageHead{
-		Prefix: AppendPrefix(nil, "sub-1", V12), Destination: []byte("/queue/q"), ID: []byte("T_sub-1@@session-0123456789012345678901@@"),
+		Lead:   AppendLead(nil, "sub-1", []byte("/queue/q"), []byte("T_sub-1@@session-0123456789012345678901@@"), V12),
 		Number: 123456, Form: []byte("content-type:text/plain\n"), BodyLen: 128,
 	}
 	out := make([]byte, 0, 4096)
