@@ -107,7 +107,9 @@
 // writing to blocks that are there already is up to twice as fast. A segment that
 // has been sparse for a second is emptied by copying its survivors (MOVE), at
 // most 1 MB in a group; the writer decides, at the moment of writing, which
-// references are still there.
+// references are still there. So are the segments that many starts left behind,
+// when there are more than a few: each is cut behind its last group by the next
+// start, and may be very small.
 //
 // The next segment, and one more in reserve, are ready before the writer needs
 // them. That is where a full disk is noticed: OnState reports it, sets wait, and
@@ -126,6 +128,12 @@
 // the log ends before it. One that was synced once is damage: it is reported and
 // set aside, what is whole behind it is served. Of the very last group nothing
 // can tell which of the two it is.
+//
+// To find out, groups are looked for behind the last one, up to the end of the
+// file. What was allocated and never written is not read for that: the file
+// system is asked where there is data, before reading, since what is cached of a
+// hole looks like data. In a damaged group, good records are looked for behind a
+// bad one.
 //
 // Writing goes on in a fresh segment, never behind a torn group, but on a full
 // disk without one: there the rest of the last segment is made zero first.
