@@ -146,8 +146,8 @@ func (c *conn) settleAcks() {
 			c.forgetSettled(acks[i].sub)
 		}
 	}
-	if cap(w.acks) > acksMax/4 {
-		w.acks = nil
+	if cap(w.acks) > 256 && len(acks) < cap(w.acks)/16 {
+		w.acks = nil // From busier times.
 	} else {
 		clear(acks)
 	}
