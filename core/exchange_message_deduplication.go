@@ -85,6 +85,15 @@ func releaseClaims(claims []claim) {
 	}
 }
 
+// releaseRefused gives back what those of ms claimed that were refused.
+func releaseRefused(ms []Publication) {
+	for i := range ms {
+		if m := &ms[i]; m.Refused != OK {
+			releaseClaims(m.Route.claims)
+		}
+	}
+}
+
 // cacheNumber reads an argument that may be written as a string.
 func cacheNumber(v any) (int64, bool) {
 	if s, ok := v.(string); ok {

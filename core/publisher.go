@@ -213,7 +213,9 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	}
 	if same {
 		p.whole[0] = run{0, int32(len(ms))}
-		first.store(ms)
+		if first.stores {
+			storeAll(ms)
+		}
 		for _, q := range first.queues {
 			q.push(p, ms, p.whole[:], t)
 		}
@@ -229,11 +231,7 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 		p.receive(ms)
 	}
 	if p.remembers {
-		for i := range ms {
-			if m := &ms[i]; m.Refused != OK {
-				releaseClaims(m.Route.claims)
-			}
-		}
+		releaseRefused(ms)
 	}
 	p.complete(ms)
 	p.endBatch()
@@ -250,7 +248,9 @@ func (p *Publisher) scatter(ms []Publication, t *Touched) {
 			continue
 		}
 		r := ms[from].Route
-		r.store(ms[from:i])
+		if r.stores {
+			storeAll(ms[from:i])
+		}
 		for _, q := range r.queues {
 			g.add(q, run{int32(from), int32(i)})
 		}

@@ -45,13 +45,11 @@ func anyStores(qs []Queue) bool {
 	return false
 }
 
-// store makes messages that go where every message is kept persistent: for all
-// their queues, since what the log holds of a message it holds once.
-func (r *Route) store(ms []Publication) {
-	if r.stores {
-		for i := range ms {
-			ms[i].Persistent = true
-		}
+// storeAll makes messages that go where every message is kept persistent: for
+// all their queues, since what the log holds of a message it holds once.
+func storeAll(ms []Publication) {
+	for i := range ms {
+		ms[i].Persistent = true
 	}
 }
 
