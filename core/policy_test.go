@@ -161,3 +161,28 @@ func BenchmarkPolicySweep(b *testing.B) {
 		must(b, broker.PutPolicy(policyDef("p", "^device", fmt.Sprintf(`{"message-ttl": %d}`, n))))
 	}
 }
+
+// FuzzPolicy holds that any definition is refused or can be in force.
+func FuzzPolicy(f *testing.F) {
+	f.Add(`{"message-ttl": 1000, "overflow": "reject-publish"}`, "^q", "queues", `{"message-ttl": 5}`)
+	f.Add(`{"delivery-limit": -1, "delayed-retry-type": "all", "delayed-retry-min": 5}`, "(?=q)", "all", `{"delivery-limit": 3}`)
+	f.Add(`{"max-age": "1D", "alternate-exchange": {"a": [1, null]}}`, "(", "", `[]`)
+	f.Fuzz(func(t *testing.T, definition, patt, applyTo, operator string) {
+		p, err := newPolicy(DefPolicy, PolicyDef{Name: "p", Pattern: patt, ApplyTo: applyTo, Definition: definition})
+		if err != nil {
+			return
+		}
+		operators := []*policy{}
+		if o, err := newPolicy(DefOperatorPolicy, PolicyDef{Name: "o", Pattern: patt, ApplyTo: applyTo, Definition: operator}); err == nil {
+			operators = append(operators, o)
+		}
+		set := newPolicySet([]*policy{p}, operators)
+		for _, queueType := range []QueueType{QueueClassic, QueueQuorum, QueueStream} {
+			o := &QueueOptions{Name: "q", Type: queueType, Arguments: table("x-max-length", int8(5), "x-overflow", "drop-head")}
+			if r := rulesUnder(o, set.forQueue(o)); r.ttlMS < -1 || r.maxLength < -1 || queueType != QueueStream && r.maxLength > 5 {
+				t.Errorf("%s gives a %s queue %+v", definition, queueType, r)
+			}
+		}
+		set.forExchange("q")
+	})
+}
