@@ -61,7 +61,8 @@ type classic struct {
 
 		leaving   leaving // See leaving.go.
 		cycleTold bool
-		retry     retry // See retry.go.
+		retry     retry   // See retry.go.
+		tried     []tried // What the log is to be told at the end of this pass.
 
 		// Of messages that are in the log only; see classic_cold.go.
 		fetching bool // A fetch is under way.
@@ -115,6 +116,9 @@ func (q *classic) unlock() {
 	if len(q.mu.settled) != 0 {
 		q.log.Settle(q.mu.settled)
 		q.mu.settled = q.mu.settled[:0]
+	}
+	if len(q.mu.tried) != 0 {
+		q.noteTriedLocked()
 	}
 	if len(q.mu.pace.waiting) != 0 {
 		q.releasePaceLocked()

@@ -303,6 +303,7 @@ func (q *classic) recover(r RecoveredLevel) {
 	q.mu.Lock()
 	defer q.unlock()
 	l := q.mu.entries.level(r.Priority)
+	now := q.broker.now()
 	for _, e := range r.Entries {
 		state := flagLogged
 		if e.Seq < r.Marked {
@@ -316,6 +317,9 @@ func (q *classic) recover(r RecoveredLevel) {
 		q.mu.persistent++
 		if e.ExpiresMS != 0 {
 			q.addTimedLocked(e.ExpiresMS, e.Seq)
+		}
+		if e.Attempts.Acquired != 0 && q.countsLocked() {
+			q.recoverAttemptsLocked(e.Seq, e.Attempts, int64(e.BodyBytes), now)
 		}
 	}
 	l.next = max(l.next, r.Next, r.Marked)

@@ -105,6 +105,12 @@ type QueueLog interface {
 	// for it, and it is not synced for its own sake.
 	Hold(set ChangeSet, client QueueID, slots []Slot, sure bool)
 
+	// Retry notes in set, which is not closed yet, what became of the message at
+	// seq, which was given back, in place of what was noted before. It comes back
+	// with the message. Nobody waits for it, and it is not synced for its own
+	// sake.
+	Retry(set ChangeSet, seq Seq, a Attempts)
+
 	// Purge lets go of every reference of priority prio below upTo but those
 	// of survivors, which ascend.
 	Purge(prio uint8, upTo Seq, survivors []Seq)
@@ -143,6 +149,14 @@ type RecoveredEntry struct {
 	Seq       Seq
 	BodyBytes uint32
 	ExpiresMS int64 // Of the message itself; 0 for never.
+	Attempts  Attempts
+}
+
+// Attempts is what became of a message before, in a queue that counts it.
+type Attempts struct {
+	Acquired uint32 // Times it was handed out and came back,
+	Failed   uint32 // and the part of these in which that was a failure.
+	DueMS    int64  // It is delayed until then; 0 if it is not.
 }
 
 // MemoryLog is a MessageLog for brokers that keep nothing: each set is
@@ -202,6 +216,9 @@ func (MemoryLog) Settle([]Seq) {}
 
 // SettleIn does nothing.
 func (MemoryLog) SettleIn(ChangeSet, []Seq) {}
+
+// Retry does nothing.
+func (MemoryLog) Retry(ChangeSet, Seq, Attempts) {}
 
 // Purge does nothing.
 func (MemoryLog) Purge(uint8, Seq, []Seq) {}

@@ -19,6 +19,7 @@ type retry struct {
 type attempts struct {
 	acquired uint32 // Times it was handed out and came back,
 	failed   uint32 // and the part of these in which that was a failure.
+	body     int64  // Its length, of a delayed entry whose message is in the log only.
 }
 
 // countsLocked reports whether what is given back is counted.
@@ -60,15 +61,62 @@ func (q *classic) giveBackLocked(c *chunk, i int32, m *Message, failed bool, now
 		q.mu.retry.attempts = make(map[Seq]attempts)
 	}
 	q.mu.retry.attempts[s] = a
+	var due int64
 	if r.retry == retryAll || r.retry == retryFailed && failed || r.retry == retryReturned && !failed {
 		n := a.failed
 		if r.retry != retryFailed {
 			n = a.acquired
 		}
-		q.delayLocked(c, i, m, now+r.backOff(n))
+		due = now + r.backOff(n)
+		q.delayLocked(c, i, m, due)
+	}
+	if c.state[i]&(flagLogged|flagPaged) == flagLogged {
+		q.mu.tried = append(q.mu.tried, tried{s, Attempts{Acquired: a.acquired, Failed: a.failed, DueMS: due}})
+	}
+	if due == 0 {
+		q.putBackLocked(c, i, m)
+	}
+}
+
+// tried is what the log is to be told of the entry seq.
+type tried struct {
+	seq Seq
+	a   Attempts
+}
+
+// noteTriedLocked tells the log what became of messages. Nobody waits for it.
+func (q *classic) noteTriedLocked() {
+	set := q.broker.log.Begin()
+	for _, t := range q.mu.tried {
+		q.log.Retry(set, t.seq, t.a)
+	}
+	q.mu.tried = q.mu.tried[:0]
+	set.Close(func(error) {})
+}
+
+// recoverAttemptsLocked gives the cold entry s what the log has of its past.
+func (q *classic) recoverAttemptsLocked(s Seq, a Attempts, body, now int64) {
+	r := &q.mu.retry
+	if r.attempts == nil {
+		r.attempts = make(map[Seq]attempts)
+	}
+	r.attempts[s] = attempts{acquired: a.Acquired, failed: a.Failed, body: body}
+	if a.DueMS <= now {
 		return
 	}
-	q.putBackLocked(c, i, m)
+	q.mu.readyBytes -= body
+	r.bytes += body
+	q.mu.entries.set(q.mu.entries.find(s), s.slot(), stateDelayed)
+	r.due = pushTimed(r.due, timedEntry{a.DueMS, s})
+	q.setRetryTimerLocked()
+}
+
+// delayedSizeLocked is the length of the body of the delayed entry s.
+func (q *classic) delayedSizeLocked(c *chunk, s Seq) int64 {
+	if c.msg != nil && c.msg[s.slot()] != nil {
+		return int64(len(c.msg[s.slot()].Body))
+	}
+	return q.mu.retry.attempts[s].body
 }
 
 // tellLocked notes in d what became of the entry s before, where clients expect
@@ -133,7 +181,7 @@ func (q *classic) delayedAtLocked(s Seq) *chunk {
 // leaveDelayedLocked accounts for a delayed entry that is about to be something
 // else.
 func (q *classic) leaveDelayedLocked(c *chunk, i int32) {
-	q.mu.retry.bytes -= int64(len(c.msg[i].Body))
+	q.mu.retry.bytes -= q.delayedSizeLocked(c, c.base+Seq(i))
 	if c.state[i]&flagTimed != 0 {
 		c.state[i] &^= flagTimed
 		q.mu.timedLive--
@@ -165,10 +213,10 @@ func (f retryTask) Fire(nowMS int64) {
 			if c == nil {
 				continue
 			}
-			size := int64(len(c.msg[i].Body))
+			size := q.delayedSizeLocked(c, s)
 			r.bytes -= size
 			q.mu.readyBytes += size
-			q.mu.entries.revive(c, i, 0)
+			q.mu.entries.revive(c, i, size)
 		}
 		q.setRetryTimerLocked()
 		q.deliverLocked(&t)

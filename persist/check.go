@@ -222,6 +222,9 @@ func dumpRecord(w io.Writer, r *segment.Record, offset int64) {
 		Hold: func(h segment.Hold) {
 			fmt.Fprintf(w, " queue %d/%d: %d for client %d: %d", h.Queue, h.Seq>>56, number(h.Seq), h.Client, h.Value)
 		},
+		Retry: func(r segment.Retry) {
+			fmt.Fprintf(w, " queue %d/%d: %d handed out %d times, failed %d times, due %d", r.Queue, r.Seq>>56, number(r.Seq), r.Acquired, r.Failed, r.DueMS)
+		},
 		Receive: func(r segment.Receive) {
 			fmt.Fprintf(w, " client %d: id %d %s", r.Client, r.ID, [...]string{"and all others forgotten", "forgotten", "received"}[r.What])
 		},

@@ -38,6 +38,7 @@ func (j *janitor) writeCheckpoint(clean bool) (freed int, err error) {
 		e.queue(x, w, q)
 	}
 	w.Clients(x.clients(queues))
+	w.Retries(x.retriesOf(queues))
 	if err := l.syncApplied(); err != nil {
 		return 0, err
 	}

@@ -28,6 +28,9 @@ type hold struct {
 	// While the message was pending when the slot was noted.
 	ref  *ref
 	word uint64
+
+	// Not a slot, but what became of the entry before.
+	attempts *core.Attempts
 }
 
 // slot is what a client keeps of an entry; client 0 keeps nothing.
@@ -48,16 +51,24 @@ func valueOf(s *core.Slot) uint64 {
 func (q *queueLog) Hold(set core.ChangeSet, client core.QueueID, slots []core.Slot, sure bool) {
 	s := set.(*changeSet)
 	for i := range slots {
-		h := hold{queue: q, seq: uint64(slots[i].Seq), slot: slot{uint32(client), valueOf(&slots[i])}}
-		r := q.ring(uint8(h.seq >> 56))
-		if n := r.find(h.seq); n >= 0 {
-			if item := r.at(n); item.ref != nil && item.ref.word.Load() == item.word {
-				h.ref, h.word = item.ref, item.word
-			}
-		}
-		s.holds = append(s.holds, h)
+		s.hold(hold{queue: q, seq: uint64(slots[i].Seq), slot: slot{uint32(client), valueOf(&slots[i])}})
 	}
 	s.sure = s.sure || sure
+}
+
+// Retry implements core.QueueLog.
+func (q *queueLog) Retry(set core.ChangeSet, seq core.Seq, a core.Attempts) {
+	set.(*changeSet).hold(hold{queue: q, seq: uint64(seq), attempts: &a})
+}
+
+func (s *changeSet) hold(h hold) {
+	r := h.queue.ring(uint8(h.seq >> 56))
+	if n := r.find(h.seq); n >= 0 {
+		if item := r.at(n); item.ref != nil && item.ref.word.Load() == item.word {
+			h.ref, h.word = item.ref, item.word
+		}
+	}
+	s.holds = append(s.holds, h)
 }
 
 // early reports whether the message of h is still to be taken for a group.
@@ -99,7 +110,7 @@ func (s *changeSet) receive(client core.QueueID, ids []uint16, what segment.Rece
 
 // clientBytes bounds what s's slots and ids take in a group.
 func (s *changeSet) clientBytes() int64 {
-	n := len(s.holds)*segment.HoldBytesMax + len(s.receives)*segment.ReceiveBytesMax
+	n := len(s.holds)*max(segment.HoldBytesMax, segment.RetryBytesMax) + len(s.receives)*segment.ReceiveBytesMax
 	if n == 0 {
 		return 0
 	}
@@ -115,8 +126,17 @@ func (g *group) addClients(s *changeSet) (any bool) {
 		if h.dead() {
 			continue
 		}
-		g.beginChange(segment.KindHold)
+		kind := segment.KindHold
+		if h.attempts != nil {
+			kind = segment.KindRetry
+		}
+		g.beginChange(kind)
 		n := len(g.buf)
+		if h.attempts != nil {
+			g.buf = segment.AppendRetry(g.buf, h.retry())
+			g.length += int64(len(g.buf) - n)
+			continue
+		}
 		g.buf = segment.AppendHold(g.buf, segment.Hold{Queue: uint32(h.queue.id), Client: h.slot.client, Seq: h.seq, Value: h.slot.value})
 		g.length += int64(len(g.buf) - n)
 	}
@@ -134,7 +154,11 @@ func (g *group) addClients(s *changeSet) (any bool) {
 // applyClientsLocked tells the index of the slots and ids of a set.
 func (x *index) applyClientsLocked(s *changeSet) {
 	for i := range s.holds {
-		if h := &s.holds[i]; !h.dead() {
+		switch h := &s.holds[i]; {
+		case h.dead():
+		case h.attempts != nil:
+			x.retryLocked(h.queue, h.retry())
+		default:
 			x.holdLocked(h.queue, h.seq, h.slot)
 		}
 	}
@@ -167,18 +191,63 @@ func (x *index) unholdLocked(q *queueLog, seq uint64) {
 	}
 }
 
-// unholdRangeLocked forgets the slots in [from, end).
+// retry is h as it stands in the log.
+func (h *hold) retry() segment.Retry {
+	return segment.Retry{Queue: uint32(h.queue.id), Seq: h.seq, Acquired: h.attempts.Acquired, Failed: h.attempts.Failed, DueMS: h.attempts.DueMS}
+}
+
+// retryLocked notes what became of a message before, if that is there.
+func (x *index) retryLocked(q *queueLog, r segment.Retry) {
+	if q.dropped || q.placeLocked(r.Seq).offset == 0 {
+		return
+	}
+	x.putRetryLocked(q, r)
+}
+
+func (x *index) putRetryLocked(q *queueLog, r segment.Retry) {
+	if q.retries == nil {
+		q.retries = make(map[uint64]segment.Retry)
+	}
+	if _, had := q.retries[r.Seq]; !had {
+		x.mu.retries++
+	}
+	q.retries[r.Seq] = r
+}
+
+func (x *index) forgetRetryLocked(q *queueLog, seq uint64) {
+	if _, had := q.retries[seq]; had {
+		x.mu.retries--
+		if delete(q.retries, seq); len(q.retries) == 0 {
+			q.retries = nil
+		}
+	}
+}
+
+// attemptsLocked is what Recover says of seq.
+func (q *queueLog) attemptsLocked(seq uint64) core.Attempts {
+	r := q.retries[seq]
+	return core.Attempts{Acquired: r.Acquired, Failed: r.Failed, DueMS: r.DueMS}
+}
+
+// unholdRangeLocked forgets the slots in [from, end), and what became of entries
+// there before.
 func (x *index) unholdRangeLocked(q *queueLog, from, end uint64) {
-	if end-from > uint64(len(q.slots)) {
+	if end-from > uint64(len(q.slots)+len(q.retries)) {
 		for seq := range q.slots {
 			if from <= seq && seq < end {
 				x.unholdLocked(q, seq)
+			}
+		}
+		for seq := range q.retries {
+			if from <= seq && seq < end {
+				x.forgetRetryLocked(q, seq)
 			}
 		}
 		return
 	}
 	for ; from < end; from++ {
 		x.unholdLocked(q, from)
+		x.forgetRetryLocked(q, from)
 	}
 }
 
@@ -189,6 +258,23 @@ func (x *index) unholdGoneLocked(q *queueLog) {
 			x.unholdLocked(q, seq)
 		}
 	}
+	for seq := range q.retries {
+		if q.dropped || q.placeLocked(seq).offset == 0 {
+			x.forgetRetryLocked(q, seq)
+		}
+	}
+}
+
+// retriesOf returns what became of messages before, for a checkpoint.
+func (x *index) retriesOf(queues []*queueLog) (retries []segment.Retry) {
+	for _, q := range queues {
+		x.mu.RLock()
+		for _, r := range q.retries {
+			retries = append(retries, r)
+		}
+		x.mu.RUnlock()
+	}
+	return retries
 }
 
 // receiveLocked notes what became of an id.
@@ -249,8 +335,11 @@ func (r *recovery) clients(c *segment.Checkpoint) {
 			x.mu.holds++
 		},
 		Receive: x.receiveLocked,
+		Retry: func(retry segment.Retry) {
+			x.putRetryLocked(x.openLocked(r.log, core.QueueID(retry.Queue)), retry)
+		},
 	}
-	for _, rec := range []*segment.Record{&c.Holds, &c.Received} {
+	for _, rec := range []*segment.Record{&c.Holds, &c.Received, &c.Retries} {
 		if err := changes.Apply(rec); err != nil {
 			r.damage(r.log.dir, 0, 0, err) // Reading the checkpoint would have failed.
 		}

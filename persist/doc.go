@@ -84,7 +84,7 @@
 //
 //	checkpoint | LVRTCKP\n | version | flags | number | group | offset | segment | 0 | length | ... | crc |
 //	           sections: | kind u64 | length u64 | data |
-//	           holds, received: as in the records
+//	           holds, received, retries: as in the records
 //	           levels:   queue, priority, next, mark, blocks: distance, length, all | ranges | bitmap
 //
 // Sections of unknown kinds are written again as they were.

@@ -27,6 +27,7 @@ type index struct {
 		readers  []*segmentFile // Those with a readFile, in the order of opening.
 
 		received map[uint32]map[uint16]struct{} // Ids that clients have received.
+		retries  int64                          // Of all queues.
 		holds    int64                          // Slots of all queues,
 		ids      int64                          // and ids of all clients.
 
@@ -144,7 +145,7 @@ func (x *index) settleLocked(q *queueLog, seq, n uint64) {
 	if end > l.next {
 		end = l.next // Nothing lies behind; the numbers may be absurd.
 	}
-	if len(q.slots) > 0 {
+	if len(q.slots)+len(q.retries) > 0 {
 		x.unholdRangeLocked(q, seq, end)
 	}
 	for seq < end {
@@ -397,6 +398,17 @@ func (x *index) verify() error {
 				return errors.New("slot of an entry that is gone")
 			}
 		}
+	}
+	var retries int64
+	for _, q := range x.mu.queues {
+		for seq := range q.retries {
+			if retries++; q.placeLocked(seq).offset == 0 {
+				return errors.New("a message that is gone was given back")
+			}
+		}
+	}
+	if retries != x.mu.retries {
+		return errors.New("messages that were given back counted wrong")
 	}
 	if holds != x.mu.holds {
 		return errors.New("slots counted wrong")

@@ -334,7 +334,7 @@ func (l *Log) recoverLevel(q *queueLog, level *level, entries []core.RecoveredEn
 			for k := range c.len() {
 				if c.present(k) {
 					seq := c.base + uint64(k)
-					entries = append(entries, core.RecoveredEntry{Seq: core.Seq(seq), BodyBytes: c.sizeOf(k), ExpiresMS: level.expires[seq]})
+					entries = append(entries, core.RecoveredEntry{Seq: core.Seq(seq), BodyBytes: c.sizeOf(k), ExpiresMS: level.expires[seq], Attempts: q.attemptsLocked(seq)})
 				}
 			}
 			c.sizes = nil

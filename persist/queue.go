@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"leveret/core"
+	"leveret/persist/segment"
 )
 
 // queueLog is a queue's part of the log. Its methods are called under the
@@ -19,6 +20,7 @@ type queueLog struct {
 	// Guarded by the index's lock.
 	levels  []*level // Ascending priority.
 	slots   map[uint64]slot
+	retries map[uint64]segment.Retry
 	dropped bool
 }
 

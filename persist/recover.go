@@ -511,6 +511,9 @@ func (r *recovery) record(s *scannedFile, number uint64, rec *segment.Record, of
 			}
 			x.dropLocked(x.openLocked(r.log, core.QueueID(queue)))
 		},
+		Retry: func(retry segment.Retry) {
+			x.retryLocked(x.openLocked(r.log, core.QueueID(retry.Queue)), retry)
+		},
 		Hold: func(h segment.Hold) {
 			x.holdLocked(x.openLocked(r.log, core.QueueID(h.Queue)), h.Seq, slot{h.Client, h.Value})
 		},

@@ -30,7 +30,7 @@ func (l *Log) checkpointBound(kept int) int64 {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return int64(segment.CheckpointBytes+kept) + x.mu.levels*segment.LevelBytesMax + x.mu.chunks*int64(segment.BlockBytesMax(chunkMax)) +
-		segment.ClientsBytesMax(x.mu.holds, x.mu.ids)
+		segment.ClientsBytesMax(x.mu.holds, x.mu.ids) + segment.RetriesBytesMax(x.mu.retries)
 }
 
 // reserve makes the slots larger long before a checkpoint might not fit.

@@ -39,6 +39,7 @@ type levelLog struct{ next, marked core.Seq }
 type entry struct {
 	m       *core.Message
 	expires int64
+	retry   core.Attempts
 	set     *changeSet
 	damaged bool
 	slot    core.RecoveredSlot
@@ -143,7 +144,7 @@ func (q *queueLog) recovered(id core.QueueID, prio uint8) core.RecoveredLevel {
 	r := core.RecoveredLevel{Queue: id, Priority: prio, Next: l.next, Marked: l.marked}
 	for s, e := range q.entries {
 		if priority(s) == prio {
-			r.Entries = append(r.Entries, core.RecoveredEntry{Seq: s, BodyBytes: uint32(len(e.m.Body)), ExpiresMS: e.expires})
+			r.Entries = append(r.Entries, core.RecoveredEntry{Seq: s, BodyBytes: uint32(len(e.m.Body)), ExpiresMS: e.expires, Attempts: e.retry})
 			if e.slot.Client != 0 {
 				r.Held = append(r.Held, e.slot)
 			}
@@ -284,6 +285,15 @@ func (q *queueLog) SettleIn(set core.ChangeSet, seqs []core.Seq) {
 			delete(q.entries, seq)
 		}
 	})
+}
+
+// Retry is core.QueueLog.
+func (q *queueLog) Retry(_ core.ChangeSet, seq core.Seq, a core.Attempts) {
+	q.log.mu.Lock()
+	defer q.log.mu.Unlock()
+	if e := q.entries[seq]; e != nil {
+		e.retry = a
+	}
 }
 
 // Purge is core.QueueLog.

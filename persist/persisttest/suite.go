@@ -38,6 +38,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"what moves is in one place", testMove},
 		{"what moves before it is written takes its completion along", testMovePending},
 		{"a set that only settles", testSettleIn},
+		{"what became of a message comes back with it", testRetry},
 		{"a purge spares survivors and what comes later", testPurge},
 		{"a purge in the middle of a batch", testPurgePending},
 		{"a dropped queue leaves nothing", testDrop},
@@ -453,6 +454,62 @@ func testSettleIn(t *testing.T, h Harness) {
 	r := Recover(t, l, nil)
 	equal(t, "left", r.Seqs(1, 0), []core.Seq{499})
 	equal(t, "other", r.Seqs(2, 0), nil)
+}
+
+func testRetry(t *testing.T, h Harness) {
+	l := openEmpty(t, h)
+	q := l.OpenQueue(1)
+	Store(t, l, q, text, span(0, 10)...)
+	retry := func(s core.Seq, a core.Attempts) {
+		t.Helper()
+		set := l.Begin()
+		q.Retry(set, s, a)
+		Finish(t, set)
+	}
+	retry(1, core.Attempts{Acquired: 1, Failed: 1, DueMS: 1700000000000})
+	retry(2, core.Attempts{Acquired: 4, Failed: 3})
+	retry(2, core.Attempts{Acquired: 5, Failed: 3}) // The last one counts.
+	retry(3, core.Attempts{Acquired: 1})
+	retry(4, core.Attempts{Acquired: 2})
+	q.Settle([]core.Seq{3})
+	retry(9, core.Attempts{Acquired: 7})
+	q.Purge(0, 9, span(0, 4))
+	// One that is given back before its message is written.
+	early := l.Begin()
+	m := NewMessage(text(10))
+	q.Add(early, 10, m, m)
+	note := l.Begin()
+	q.Retry(note, 10, core.Attempts{Acquired: 1, Failed: 1})
+	done := make(chan error, 1)
+	note.Close(func(err error) { done <- err })
+	Finish(t, early)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	// And one that never is.
+	gone := l.Begin()
+	m = NewMessage(text(11))
+	q.Add(gone, 11, m, m)
+	note = l.Begin()
+	q.Retry(note, 11, core.Attempts{Acquired: 1, Failed: 1})
+	q.Settle([]core.Seq{11})
+	Finish(t, gone)
+	Finish(t, note)
+	want := map[core.Seq]core.Attempts{
+		0: {}, 1: {Acquired: 1, Failed: 1, DueMS: 1700000000000}, 2: {Acquired: 5, Failed: 3}, 9: {Acquired: 7}, 10: {Acquired: 1, Failed: 1},
+	}
+	for range 3 { // Out of records, then out of a checkpoint.
+		l = reopen(t, h, l)
+		r := Recover(t, l, nil)
+		if n := len(r[1][0].Entries); n != len(want) {
+			t.Fatalf("%d entries: %+v", n, r[1][0].Entries)
+		}
+		for _, e := range r[1][0].Entries {
+			if e.Attempts != want[e.Seq] {
+				t.Fatalf("message %d: %+v, want %+v", e.Seq, e.Attempts, want[e.Seq])
+			}
+		}
+	}
 }
 
 func testPurge(t *testing.T, h Harness) {

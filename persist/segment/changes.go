@@ -90,6 +90,36 @@ func AppendReceive(dst []byte, r Receive) []byte {
 // ReceiveBytesMax bounds what AppendReceive appends.
 const ReceiveBytesMax = 2 * binary.MaxVarintLen64
 
+// Retry is what became of a message that was given back.
+type Retry struct {
+	Queue            uint32
+	Seq              uint64
+	Acquired, Failed uint32
+	DueMS            int64 // 0 if it is not delayed.
+}
+
+// AppendRetry appends a change of a KindRetry.
+func AppendRetry(dst []byte, r Retry) []byte {
+	dst = binary.AppendUvarint(dst, uint64(r.Queue))
+	dst = binary.AppendUvarint(dst, r.Seq)
+	dst = binary.AppendUvarint(dst, uint64(r.Acquired))
+	dst = binary.AppendUvarint(dst, uint64(r.Failed))
+	return binary.AppendUvarint(dst, uint64(r.DueMS))
+}
+
+// RetryBytesMax bounds what AppendRetry appends.
+const RetryBytesMax = 5 * binary.MaxVarintLen64
+
+// retry reads what AppendRetry appended behind the queue.
+func (d *decoder) retry(queue uint32) Retry {
+	r := Retry{Queue: queue, Seq: d.uvarint()}
+	acquired, failed := d.uvarint(), d.uvarint()
+	r.DueMS = int64(d.uvarint())
+	d.bad = d.bad || acquired > 1<<32-1 || failed > 1<<32-1 || r.DueMS < 0
+	r.Acquired, r.Failed = uint32(acquired), uint32(failed)
+	return r
+}
+
 // appendRanges appends the number of ranges and the ranges. Numbers that do
 // not ascend are left out.
 func appendRanges[S ~uint64](dst []byte, seqs []S) []byte {
@@ -128,6 +158,7 @@ type Changes struct {
 
 	Hold    func(h Hold)
 	Receive func(r Receive)
+	Retry   func(r Retry)
 }
 
 // Apply decodes r. Nothing is called if r cannot be decoded whole.
@@ -176,6 +207,10 @@ func (c *Changes) walk(r *Record) error {
 			r := Receive{Client: q, ID: uint16(v >> 2), What: Received(v & 3)}
 			if d.bad = d.bad || v>>18 != 0 || r.What >= receivedEnd; !d.bad && c.Receive != nil {
 				c.Receive(r)
+			}
+		case KindRetry:
+			if r := d.retry(q); !d.bad && c.Retry != nil {
+				c.Retry(r)
 			}
 		default:
 			return nil // Not ours to understand.

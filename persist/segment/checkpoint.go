@@ -18,11 +18,12 @@ type CheckpointInfo struct {
 
 const checkpointClean = 1
 
-// Kinds of sections. The last two hold changes as records of those kinds do.
+// Kinds of sections. All but the first hold changes as records of those kinds do.
 const (
 	sectionLevels   = 1
 	sectionHolds    = 2
 	sectionReceived = 3
+	sectionRetries  = 4
 )
 
 // numberMask is the part of a Seq that counts within a priority.
@@ -55,6 +56,8 @@ type Checkpoint struct {
 	Levels []Level
 	// Holds and Received are what clients keep, as records.
 	Holds, Received Record
+	// Retries is what became of messages that were given back, as records.
+	Retries Record
 	// Kept is the sections of kinds that this version does not know, to be
 	// written again.
 	Kept []byte
@@ -103,6 +106,22 @@ func (w *CheckpointWriter) Clients(holds []Hold, received []Receive) {
 		}
 	}
 }
+
+// Retries adds what became of messages that were given back. All levels are
+// there.
+func (w *CheckpointWriter) Retries(retries []Retry) {
+	if len(retries) == 0 {
+		return
+	}
+	w.endSection()
+	w.begin(sectionRetries)
+	for _, r := range retries {
+		w.buf = AppendRetry(w.buf, r)
+	}
+}
+
+// RetriesBytesMax bounds what Retries adds.
+func RetriesBytesMax(n int64) int64 { return 16 + n*RetryBytesMax }
 
 // ClientsBytesMax bounds what Clients adds.
 func ClientsBytesMax(holds, received int64) int64 {
@@ -268,6 +287,10 @@ func ParseCheckpoint(b []byte) (*Checkpoint, error) {
 		case sectionReceived:
 			c.Received = Record{Kind: KindReceive, Data: data}
 			d.bad = d.bad || (&Changes{}).walk(&c.Received) != nil
+			continue
+		case sectionRetries:
+			c.Retries = Record{Kind: KindRetry, Data: data}
+			d.bad = d.bad || (&Changes{}).walk(&c.Retries) != nil
 			continue
 		default:
 			c.Kept = append(c.Kept, whole[:16+length]...)

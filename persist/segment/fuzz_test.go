@@ -73,6 +73,13 @@ func FuzzRecord(f *testing.F) {
 					t.Fatalf("%+v became %+v, %v", h, got, err)
 				}
 			},
+			Retry: func(r Retry) {
+				var got Retry
+				again := Changes{Retry: func(r Retry) { got = r }}
+				if err := again.Apply(&Record{Kind: KindRetry, Data: AppendRetry(nil, r)}); err != nil || got != r {
+					t.Fatalf("%+v became %+v, %v", r, got, err)
+				}
+			},
 			Receive: func(r Receive) {
 				var got Receive
 				again := Changes{Receive: func(r Receive) { got = r }}
@@ -114,6 +121,13 @@ func FuzzSidecar(f *testing.F) {
 	})
 }
 
+// retriesOf decodes what a checkpoint says of messages that were given back.
+func retriesOf(c *Checkpoint) (retries []Retry) {
+	changes := Changes{Retry: func(r Retry) { retries = append(retries, r) }}
+	changes.Apply(&c.Retries)
+	return retries
+}
+
 // clientsOf decodes what a checkpoint says of clients.
 func clientsOf(c *Checkpoint) (holds []Hold, received []Receive) {
 	changes := Changes{
@@ -134,6 +148,7 @@ func FuzzCheckpoint(f *testing.F) {
 	w.Block(200, 100, []uint64{0xaaaaaaaaaaaaaaaa, 0xaaaaaaaaaaaaaaaa})
 	w.EndLevel()
 	w.Clients([]Hold{{1, 2, 3, 4}, {5, 6, 7<<56 | 8, 1 << 33}}, []Receive{{9, 10, Remembered}})
+	w.Retries([]Retry{{1, 2, 3, 4, 1 << 40}, {5, 6<<56 | 7, 8, 0, 0}})
 	f.Add(bytes.Clone(w.Finish(CheckpointInfo{}))[checkpointHeader:])
 	f.Fuzz(func(t *testing.T, content []byte) {
 		var w CheckpointWriter
@@ -157,12 +172,13 @@ func FuzzCheckpoint(f *testing.F) {
 		}
 		holds, received := clientsOf(c)
 		w.Clients(holds, received)
+		w.Retries(retriesOf(c))
 		again, err := ParseCheckpoint(w.Finish(c.CheckpointInfo))
 		if err != nil {
 			t.Fatal(err)
 		}
 		holds2, received2 := clientsOf(again)
-		if len(again.Levels) != len(c.Levels) || !slices.Equal(holds, holds2) || !slices.Equal(received, received2) {
+		if len(again.Levels) != len(c.Levels) || !slices.Equal(holds, holds2) || !slices.Equal(received, received2) || !slices.Equal(retriesOf(c), retriesOf(again)) {
 			t.Fatalf("%+v became %+v: %v", c, again, err)
 		}
 	})

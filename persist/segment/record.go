@@ -9,8 +9,8 @@ import (
 // Kind is the kind of a record. Numbers are on disk: never reuse one.
 type Kind uint8
 
-// The kinds of records. 9 to 15 are set apart for what else refers to messages in another way: this version keeps segments
-// that hold them.
+// The kinds of records. 10 to 15 are set apart for what else refers to messages
+// in another way: this version keeps segments that hold them.
 const (
 	KindMessage Kind = 1 // A message and its references.
 	KindMove    Kind = 2 // The same, copied from an older segment.
@@ -20,9 +20,10 @@ const (
 	KindDrop    Kind = 6 // Everything of a queue settled.
 	KindHold    Kind = 7 // What clients keep of entries that are out.
 	KindReceive Kind = 8 // What clients have received, and forgotten.
+	KindRetry   Kind = 9 // What became of messages that were given back.
 
 	// KindLast is the last one that this version knows.
-	KindLast = KindReceive
+	KindLast = KindRetry
 
 	kindMax = 15
 )
@@ -41,6 +42,8 @@ func (k Kind) String() string {
 		return "purge"
 	case KindDrop:
 		return "drop"
+	case KindRetry:
+		return "retry"
 	case KindHold:
 		return "hold"
 	case KindReceive:
