@@ -74,9 +74,10 @@
 //	DROP       queue                              all settled
 //	HOLD       queue, client, number, value       what a client keeps of an entry
 //	RECEIVE    client, id << 2 | what             what it has received, and forgotten
+//	RETRY      queue, number, acquired, failed, due   what became of a message before
 //
-// The last six are varints, and repeat. Ranges are a count and, for each, the
-// distance from the end of the one before and the length. Kinds from 9 on belong
+// The last seven are varints, and repeat. Ranges are a count and, for each, the
+// distance from the end of the one before and the length. Kinds from 10 on belong
 // to later versions: a segment that has one is kept.
 //
 //	sidecar    | LVRTIDX\n | version | number | salt | end | first, last group | entries | flags | length | crc |
