@@ -39,8 +39,8 @@
 // message.go, queue.go and outlet.go are the contracts. publisher.go and
 // route.go take a message in; classic_push.go hands it on; entries.go and
 // rest.go keep it meanwhile; classic_settle.go and classic_expiry.go end it;
-limits.go makes room, retry.go delays and counts what is given back, leaving.go
-takes what died to other queues, with what deadletter.go and parked.go say.
+// limits.go makes room, retry.go delays and counts what is given back, leaving.go
+// takes what died to other queues, with what deadletter.go and parked.go say.
 // consumer.go and limiter.go are credit. exchange.go with its exchange_*.go
 // routes; stream.go with its neighbours is the other kind of queue; vhost.go,
 // binding.go and session_*.go declare; arguments.go says what may be asked for,
