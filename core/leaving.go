@@ -125,19 +125,26 @@ func (q *classic) depart() {
 	}
 }
 
+// goesOnExpiringLocked reports whether what expiry left for later can be done
+// now.
+func (q *classic) goesOnExpiringLocked() bool {
+	return q.mu.leaving.expiring && q.mu.entries.leaving <= leavingMax/2 && !q.gone.Load()
+}
+
 // nextDeparture takes messages that wait. It returns nil, and the worker is no
 // more, if there are none.
 func (q *classic) nextDeparture() *departure {
 	q.mu.Lock()
 	l := &q.mu.leaving
-	if len(l.waiting) == 0 && l.expiring && !q.gone.Load() {
+	closing := q.broker.closing.Load()
+	for q.goesOnExpiringLocked() && len(l.waiting) == 0 && !closing {
 		l.expiring = false
 		q.mu.Unlock()
 		q.expire(q.broker.now())
 		q.mu.Lock()
 	}
 	defer q.unlock()
-	if len(l.waiting) == 0 || q.broker.closing.Load() {
+	if len(l.waiting) == 0 || closing {
 		l.running = false
 		return nil
 	}
@@ -367,8 +374,13 @@ func (q *classic) leftLocked(s Seq) {
 
 // afterLeavingLocked is called when less is leaving than before.
 func (q *classic) afterLeavingLocked() {
+	l := &q.mu.leaving
 	if q.mu.entries.leaving <= leavingMax/2 {
-		q.mu.leaving.gate.set(false)
+		l.gate.set(false)
+	}
+	if q.goesOnExpiringLocked() && !l.running && !q.broker.closing.Load() {
+		l.running = true
+		q.broker.spawn(q.depart)
 	}
 	if q.gone.Load() && q.mu.entries.leaving == 0 {
 		q.endGoneLocked()

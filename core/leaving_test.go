@@ -212,3 +212,33 @@ func TestLeavingUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// TestMassExpiryBehindTheLog: where more expires than may be leaving at once,
+// the rest follows as the log has written what went before.
+func TestMassExpiryBehindTheLog(t *testing.T) {
+	const n = 35_000
+	log := coretest.NewLog()
+	e := newLeavingEnv(t, log)
+	e.queue("end")
+	e.queue("q", core.Field{Name: "x-dead-letter-exchange", Value: ""}, core.Field{Name: "x-dead-letter-routing-key", Value: "end"},
+		core.Field{Name: "x-message-ttl", Value: int64(1000)})
+	for i := 0; i < n; i += 500 {
+		e.publish(e.p, "q", i, i+500)
+	}
+	log.Hold(true)
+	e.now += 1000
+	e.b.Advance(e.now)
+	if i := e.info("q"); i.Leaving < 10_000 || i.Leaving > 11_000 {
+		t.Fatalf("%d are leaving", i.Leaving)
+	}
+	for range 2 * n / 10_000 { // Each time what is closed is written, and more expires.
+		log.Hold(false)
+		log.Hold(true)
+		e.b.Advance(e.now)
+	}
+	log.Hold(false)
+	e.b.Advance(e.now)
+	if q, end := e.info("q"), e.info("end"); q.Leaving != 0 || q.Ready != 0 || end.Ready != n {
+		t.Fatalf("leaving %d, ready %d, at the end %d", q.Leaving, q.Ready, end.Ready)
+	}
+}
