@@ -25,7 +25,7 @@ tools: ## Say what is missing on this machine for the tests
 	@missing=0; need() { command -v "$$1" >/dev/null 2>&1 || { echo "make test needs $$1: $$2" >&2; missing=1; }; }; \
 	need go "the toolchain go.mod names"; \
 	need gcc "the race detector links with it"; \
-	need python3 "pika, aio-pika, Celery and stomp.py are tested"; \
+	need python3 "pika, aio-pika, Celery, stomp.py and paho are tested"; \
 	need node "amqplib and stompjs are tested"; \
 	need npm "it installs them"; \
 	exit $$missing
@@ -92,5 +92,6 @@ fuzz: ## Fuzz every decoder for FUZZTIME (10s) each
 
 .PHONY: clean
 clean: ## Remove what make built and installed
-	rm -rf bin build .venv examples/node/node_modules
+	rm -rf bin build .venv
+	find examples tests -name node_modules -type d -prune -exec rm -rf {} +
 	find examples tests -name __pycache__ -type d -prune -exec rm -rf {} +

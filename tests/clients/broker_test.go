@@ -33,6 +33,7 @@ const patience = 2 * time.Minute
 var broker struct {
 	amqp, http      *url.URL
 	stomp, webSTOMP string // host:port
+	mqtt            string // host:port
 	binary          string // Path of leveret, or "" for a broker that is not ours.
 }
 
@@ -52,6 +53,7 @@ func runAll(m *testing.M) int {
 		broker.amqp = mustParse(s)
 		broker.http = mustParse(os.Getenv("LEVERET_TEST_HTTP_URL"))
 		broker.stomp, broker.webSTOMP = os.Getenv("LEVERET_TEST_STOMP_ADDR"), os.Getenv("LEVERET_TEST_WEB_STOMP_ADDR")
+		broker.mqtt = os.Getenv("LEVERET_TEST_MQTT_ADDR")
 		return m.Run()
 	}
 
@@ -68,7 +70,7 @@ func runAll(m *testing.M) int {
 		return failed(err)
 	}
 	broker.amqp, broker.http = b.amqp, b.http
-	broker.stomp, broker.webSTOMP = b.stomp, b.webSTOMP
+	broker.stomp, broker.webSTOMP, broker.mqtt = b.stomp, b.webSTOMP, b.mqtt
 
 	code := m.Run()
 
@@ -117,6 +119,7 @@ func buildLeveret(dir string) (string, error) {
 type leveret struct {
 	amqp, http      *url.URL
 	stomp, webSTOMP string // host:port
+	mqtt            string // host:port
 
 	cmd     *exec.Cmd
 	logPath string
@@ -127,16 +130,19 @@ type leveret struct {
 // startLeveret starts a broker on free ports and returns once they accept.
 // This is the only place that knows the command line of leveret.
 func startLeveret(binary, logPath string) (*leveret, error) {
-	addrs, err := freeAddrs(4)
+	addrs, err := freeAddrs(addrCount)
 	if err != nil {
 		return nil, err
 	}
-	return startLeveretOn(binary, logPath, addrs)
+	return startLeveretOn(binary, logPath, ":memory:", addrs)
 }
 
-// startLeveretOn starts a broker that listens on addrs: AMQP, HTTP, STOMP and
-// STOMP over WebSocket.
-func startLeveretOn(binary, logPath string, addrs []string) (*leveret, error) {
+// addrCount is how many addresses a broker listens on.
+const addrCount = 5
+
+// startLeveretOn starts a broker that listens on addrs: AMQP, HTTP, STOMP,
+// STOMP over WebSocket, and MQTT.
+func startLeveretOn(binary, logPath, dataDir string, addrs []string) (*leveret, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -146,17 +152,18 @@ func startLeveretOn(binary, logPath string, addrs []string) (*leveret, error) {
 	b := &leveret{
 		amqp:  mustParse("amqp://guest:guest@" + addrs[0]),
 		http:  mustParse("http://guest:guest@" + addrs[1]),
-		stomp: addrs[2], webSTOMP: addrs[3],
+		stomp: addrs[2], webSTOMP: addrs[3], mqtt: addrs[4],
 		logPath: logPath,
 		exited:  make(chan struct{}),
 	}
 	b.cmd = exec.Command(binary,
-		"--data-dir", ":memory:",
+		"--data-dir", dataDir,
 		"--amqp-addr", addrs[0],
 		"--http-addr", addrs[1],
 		"--stomp-addr", addrs[2],
 		"--web-stomp-addr", addrs[3],
-		"--mqtt-addr", "none", "--web-mqtt-addr", "none",
+		"--mqtt-addr", addrs[4],
+		"--web-mqtt-addr", "none",
 		"--log-level", "info",
 	)
 	b.cmd.Stdout, b.cmd.Stderr = log, log
@@ -169,8 +176,7 @@ func startLeveretOn(binary, logPath string, addrs []string) (*leveret, error) {
 	}()
 	for _, addr := range addrs {
 		if err := b.waitAccepting(addr); err != nil {
-			b.cmd.Process.Kill()
-			<-b.exited
+			b.kill()
 			return nil, fmt.Errorf("leveret does not listen on %s: %w\n%s", addr, err, b.logTail(4<<10))
 		}
 	}
@@ -207,10 +213,15 @@ func (b *leveret) stop() error {
 	case <-b.exited:
 		return b.err
 	case <-time.After(15 * time.Second):
-		b.cmd.Process.Kill()
-		<-b.exited
+		b.kill()
 		return errors.New("still running 15 s after SIGTERM")
 	}
+}
+
+// kill ends b as a crash would. Doing so twice is harmless.
+func (b *leveret) kill() {
+	b.cmd.Process.Kill()
+	<-b.exited
 }
 
 // checkLog reports what a broker that works never prints.

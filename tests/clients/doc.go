@@ -1,14 +1,16 @@
-// Package clients holds no code but tests: they run other people's AMQP
-// clients (pika, aio-pika, Celery, amqplib, amqp091-go) against a real leveret
-// process and check what those clients see.
+// Package clients holds no code but tests: they run other people's clients (for
+// AMQP pika, aio-pika, Celery, amqplib, amqp091-go; for STOMP stomp.py and
+// stompjs, in node and in Chromium; for MQTT paho) against a real leveret
+// process and check what those clients see, and that what one protocol sends
+// arrives in the others.
 //
 //	make test ──▶ .venv, node_modules ──▶ go test -tags clients ./...
 //	                                          │
 //	                 TestMain builds and starts one broker
 //	                                          │
-//	        ┌─────────────────┬───────────────┴──┬──────────────────┐
-//	 examples/python    examples/node       examples/go      python/test_*.py
-//	 (programs as a reader of the tutorials has them)        (pytest, asserts)
+//	        ┌─────────────────┬───────────────┴──┬──────────────────┬────────────────┐
+//	 examples/python    examples/node       examples/go      python/test_*.py   examples/web
+//	 (programs as a reader of the tutorials has them)        (pytest, asserts)  (in Chromium)
 //
 // The tests need Python and Node packages that make installs, so they stand
 // behind the build tag "clients" and a plain "go test ./..." needs neither.
@@ -22,6 +24,7 @@
 //
 //	LEVERET_TEST_AMQP_URL=amqp://guest:guest@127.0.0.1:5672
 //	LEVERET_TEST_HTTP_URL=http://guest:guest@127.0.0.1:15672
+//	LEVERET_TEST_STOMP_ADDR, LEVERET_TEST_WEB_STOMP_ADDR, LEVERET_TEST_MQTT_ADDR (host:port)
 //
 // LEVERET_TEST_PYTHON names another interpreter than the one in .venv.
 //

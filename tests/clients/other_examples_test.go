@@ -123,7 +123,7 @@ func TestReconnectAfterTheBrokerRestarted(t *testing.T) {
 	clients["go"].waitLine(`^connection lost: Exception \(320\) Reason: "CONNECTION_FORCED - `)
 	clients["node"].waitLine("^connection lost")
 
-	b, err = startLeveretOn(binary, log, []string{b.amqp.Host, b.http.Host, b.stomp, b.webSTOMP})
+	b, err = startLeveretOn(binary, log, ":memory:", []string{b.amqp.Host, b.http.Host, b.stomp, b.webSTOMP, b.mqtt})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the client tests run: the pinned Python libraries into .venv, the
 # pinned Node packages into node_modules beside their package.json, and Debian's
-# mosquitto-clients if they are missing. Does nothing when all are newer than the
-# files that pin them. With an argument, python, node or mosquitto, it installs
-# only those.
+# mosquitto-clients and chromium if they are missing. Does nothing when all are
+# newer than the files that pin them. With an argument, python, node, mosquitto
+# or browser, it installs only those.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -12,22 +12,28 @@ die() {
 	exit 1
 }
 
+# debian installs a package, if this is Debian and we may.
+debian() {
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+		apt-get update -q >/dev/null || die "apt-get update failed"
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$1" >/dev/null || die "cannot install $1"
+	else
+		die "not on this machine, and not ours to install: $1"
+	fi
+}
+
 prepare_python() {
 	venv_stamp=.venv/.installed
 	if [ ! -e "$venv_stamp" ] ||
 		[ examples/python/requirements.txt -nt "$venv_stamp" ] ||
+		[ examples/web/requirements.txt -nt "$venv_stamp" ] ||
 		[ tests/clients/python/requirements.txt -nt "$venv_stamp" ]; then
 		rm -rf .venv
 		if ! python3 -m venv .venv >/dev/null 2>&1; then
 			# Debian ships python3 without ensurepip.
 			rm -rf .venv
-			if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-				apt-get update -q >/dev/null || die "apt-get update failed"
-				apt-get install -y -q python3-venv >/dev/null || die "cannot install python3-venv"
-				python3 -m venv .venv
-			else
-				die "python3 -m venv does not work here: install python3-venv"
-			fi
+			debian python3-venv
+			python3 -m venv .venv
 		fi
 		.venv/bin/python -m pip install --quiet --disable-pip-version-check \
 			-r tests/clients/python/requirements.txt
@@ -36,7 +42,7 @@ prepare_python() {
 }
 
 prepare_node() {
-	for dir in examples/node tests/clients/mqtt/node; do
+	for dir in examples/node examples/web tests/clients/mqtt/node tests/clients/browser; do
 		node_stamp=$dir/node_modules/.package-lock.json
 		if [ ! -e "$node_stamp" ] || [ "$dir/package-lock.json" -nt "$node_stamp" ]; then
 			(cd "$dir" && npm ci --no-audit --no-fund --loglevel=error)
@@ -46,24 +52,23 @@ prepare_node() {
 }
 
 prepare_mosquitto() {
-	if ! command -v mosquitto_pub >/dev/null 2>&1; then
-		if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-			apt-get update -q >/dev/null || die "apt-get update failed"
-			apt-get install -y -q mosquitto-clients >/dev/null || die "cannot install mosquitto-clients"
-		else
-			die "install mosquitto-clients"
-		fi
-	fi
+	command -v mosquitto_pub >/dev/null 2>&1 || debian mosquitto-clients
+}
+
+prepare_browser() {
+	command -v chromium >/dev/null 2>&1 || debian chromium
 }
 
 case "${1:-all}" in
 python) prepare_python ;;
 node) prepare_node ;;
 mosquitto) prepare_mosquitto ;;
+browser) prepare_browser ;;
 all)
 	prepare_python
 	prepare_node
 	prepare_mosquitto
+	prepare_browser
 	;;
-*) die "usage: $0 [python|node|mosquitto]" ;;
+*) die "usage: $0 [python|node|mosquitto|browser]" ;;
 esac

@@ -19,7 +19,7 @@ func TestPika(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := program{argv: []string{pythonPath(t), "-m", "pytest", name}, dir: dir}
-			out := p.with("HTTP_URL="+broker.http.String(), "STOMP_ADDR="+broker.stomp).start(t, newVhost(t))
+			out := p.with("HTTP_URL="+broker.http.String(), "STOMP_ADDR="+broker.stomp, "MQTT_ADDR="+broker.mqtt).start(t, newVhost(t))
 			// pytest says 1 for a failure and 5 where it found no test.
 			out.finish()
 			t.Log(out.waitLine(`^\d+ passed.*$`)[0])
