@@ -59,6 +59,7 @@ type conn struct {
 	publisher *core.Publisher
 	published uint64 // Number of the last QoS 1 or 2 publish.
 	props     propsCache
+	lastTopic lastTopic
 	aliases   []string // Routing keys by the client's topic alias, from 1 on.
 
 	own     *outlet            // Consumes the session's queue; nil while there is none.
@@ -176,6 +177,9 @@ func (c *conn) serve() {
 		}
 		if c.work.ahead {
 			c.pace()
+		}
+		if c.work.behind != nil {
+			c.paceDirect(full)
 		}
 		c.yield(full)
 	}
@@ -428,6 +432,7 @@ func (c *conn) teardown() {
 	c.yield(false)
 	c.dropPartial()
 	c.endOfRead(false)
+	c.endTurn()
 	c.endSession()
 	c.in.Release()
 	c.sayBye()

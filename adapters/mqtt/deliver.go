@@ -19,8 +19,9 @@ type outlet struct {
 	share  *grant // Of a shared subscription; nil: the session's filters say.
 	hides  bool   // With share: topics that begin with '$' are not sent.
 
-	ending   atomic.Bool // It is being unsubscribed.
-	hasLater atomic.Bool // Something is in later.
+	ending   atomic.Bool                // It is being unsubscribed.
+	pace     atomic.Pointer[directPace] // Made when a direct queue is first without room.
+	hasLater atomic.Bool                // Something is in later.
 
 	// Guarded by out's lock.
 	settling bool // Somebody is in settleLater.
@@ -51,7 +52,18 @@ func (l *later) empty() bool {
 }
 
 // Room is part of core.Outlet.
-func (k *outlet) Room(w *core.Waiter) bool { return k.conn.out.Room(w) }
+func (k *outlet) Room(w *core.Waiter) bool {
+	if k.conn.out.Room(w) {
+		return true
+	}
+	if k.direct {
+		if k.pace.Load() == nil {
+			k.pace.CompareAndSwap(nil, &directPace{turn: make(chan struct{}, 1)})
+		}
+		k.conn.srv.full.Store(k)
+	}
+	return false
+}
 
 // Deliver encodes deliveries into the out-buffer, gives them packet identifiers
 // and notes those that will be acknowledged. It is called under a queue's lock:

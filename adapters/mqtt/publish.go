@@ -20,7 +20,7 @@ func str(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 // are not those of the message before, and nothing allocated. Its body is good
 // until the batch is published, for ever with own. It is changed in place.
 func (c *conn) publish(h wire.Header, body []byte, own bool) error {
-	p, err := wire.ParsePublish(h, body, c.version)
+	p, err := wire.SplitPublish(h, body, c.version)
 	if err != nil {
 		return err
 	}
@@ -112,9 +112,29 @@ func (c *conn) note(in inPacket) {
 	c.inbound.open.Add(1)
 }
 
+// lastTopic is the topic of the connection's last PUBLISH. Most publishers stay
+// with one: then it is neither checked nor translated again.
+type lastTopic struct {
+	raw []byte
+	key string // The routing key, once the topic came twice in a row.
+}
+
+// lastTopicMax bounds what is remembered.
+const lastTopicMax = 256
+
 // topicKey is the routing key of a PUBLISH, resolved through topic aliases.
 func (c *conn) topicKey(p *wire.PublishPacket, hasAlias bool) (string, error) {
-	if len(p.Topic) > 0 {
+	last := &c.lastTopic
+	switch known := bytes.Equal(p.Topic, last.raw); {
+	case known && last.key != "" && !hasAlias:
+		return last.key, nil
+	case len(p.Topic) > 0:
+		if err := wire.CheckTopic(p.Topic); err != nil {
+			return "", err
+		}
+		if !known && len(p.Topic) <= lastTopicMax {
+			last.raw, last.key = append(last.raw[:0], p.Topic...), ""
+		}
 		if len(p.Topic) > wire.LevelsMax && wire.Levels(p.Topic) > wire.LevelsMax {
 			return "", fail(wire.TopicNameInvalid, "a topic of more than %d levels", wire.LevelsMax)
 		}
@@ -122,6 +142,9 @@ func (c *conn) topicKey(p *wire.PublishPacket, hasAlias bool) (string, error) {
 			return "", fail(wire.NotAuthorized, "$SYS topics are the broker's")
 		}
 		wire.KeyInPlace(p.Topic)
+		if known {
+			last.key = string(p.Topic) // It comes twice, and so will again.
+		}
 	}
 	if !hasAlias {
 		if len(p.Topic) == 0 {
@@ -214,6 +237,9 @@ func (c *conn) makePublisher() {
 	c.publisher.SetClient(c.holds)
 }
 
+// flushMin is how much is flushed before the read is at its end.
+const flushMin = 128 << 10
+
 // publishBatch hands the batch to core.
 func (c *conn) publishBatch() {
 	w := &c.work
@@ -221,6 +247,10 @@ func (c *conn) publishBatch() {
 	w.n, w.ins = 0, 0
 	c.inbound.add(ins)
 	c.publisher.Publish(ms, &w.touched)
+	w.touched.FlushFrom(flushMin) // Or a QoS 0 subscriber has no room for the rest of a large read.
+	if k := c.srv.full.Load(); k != nil && c.srv.full.CompareAndSwap(k, nil) {
+		w.behind = k
+	}
 	if c.publisher.Ahead() || c.publisher.AheadOfLog() {
 		w.ahead = true
 	}

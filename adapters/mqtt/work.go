@@ -1,6 +1,9 @@
 package mqtt
 
 import (
+	"sync/atomic"
+	"time"
+
 	"leveret/adapters/mqtt/wire"
 	"leveret/core"
 )
@@ -47,6 +50,9 @@ type work struct {
 
 	ahead bool // The publisher should wait for consumers before more is read.
 
+	behind *outlet // A QoS 0 subscriber that this client is ahead of.
+	turn   *outlet // The one that it has the turn of.
+
 	touched  core.Touched
 	flushOwn bool // Our own out-buffer waits for a flush by us.
 	carried  int  // Reads since everything was flushed.
@@ -79,10 +85,93 @@ func (c *conn) pace() {
 	c.publisher.Pace(c.ctx.Done())
 }
 
+// directPace has those who publish at QoS 0 to a subscriber that cannot follow
+// take turns: else most of what they publish is taken in only to be dropped, and
+// takes the processor from those who would deliver the rest. One at a time waits
+// for room and publishes a read. Nobody waits for longer than paceMax, and for a
+// subscriber that is slow by nature soon nobody waits at all, as in core.
+type directPace struct {
+	turn chan struct{}
+	pass atomic.Int32 // Reads that may pass without waiting.
+	skip atomic.Int32 // What pass is set to when waiting was no use.
+}
+
+const (
+	paceMax     = 20 * time.Millisecond
+	paceSkipMax = 4096
+	// turnMax is how long one may wait for the turn: that of many others, of
+	// whom hardly any waits for paceMax.
+	turnMax = 200 * time.Millisecond
+)
+
+// paceDirect waits for room at the subscriber that the client is ahead of. A
+// client that does not fill its reads does not flood anybody.
+func (c *conn) paceDirect(full bool) {
+	k := c.work.behind
+	c.work.behind = nil
+	p := k.pace.Load()
+	if !full || p == nil || p.pass.Load() > 0 && p.pass.Add(-1) >= 0 {
+		return
+	}
+	c.flushAll()
+	late := time.NewTimer(turnMax)
+	defer late.Stop()
+	select {
+	case p.turn <- struct{}{}:
+	case <-late.C:
+		return
+	case <-c.ctx.Done():
+		return
+	}
+	c.work.turn = k
+	if p.pass.Load() > 0 {
+		return // Whoever had the turn before has waited in vain.
+	}
+	late.Reset(paceMax)
+	w := roomWaker(make(chan struct{}, 1))
+	if k.conn.out.Room(w) {
+		return
+	}
+	select {
+	case <-w:
+		p.skip.Store(p.skip.Load() / 2)
+	case <-late.C:
+		p.inVain()
+	case <-c.ctx.Done():
+	}
+}
+
+// inVain notes that waiting was no use.
+func (p *directPace) inVain() {
+	n := min(2*p.skip.Load()+1, paceSkipMax)
+	p.skip.Store(n)
+	p.pass.Store(n)
+}
+
+// endTurn lets the next one publish.
+func (c *conn) endTurn() {
+	if k := c.work.turn; k != nil {
+		c.work.turn = nil
+		<-k.pace.Load().turn
+	}
+}
+
+// roomWaker is told that there is room.
+type roomWaker chan struct{}
+
+// Wake is part of netx.Waker.
+func (w roomWaker) Wake() {
+	select {
+	case w <- struct{}{}:
+	default:
+	}
+}
+
 // endOfRead releases what the read held and flushes, unless there is little to
 // flush and more to read.
 func (c *conn) endOfRead(full bool) {
 	w := &c.work
+	c.endTurn()
 	if w.batch != nil {
 		if cap(w.batch.arena) > 1<<20 {
 			w.batch.arena = nil
@@ -107,6 +196,7 @@ func (c *conn) endOfRead(full bool) {
 // for anything.
 func (c *conn) flushAll() {
 	c.work.carried = 0
+	c.endTurn()
 	if c.work.touched.Any() {
 		c.work.touched.Flush()
 	}

@@ -184,7 +184,7 @@ func checkConnect(body []byte, n int) (props, willProps []byte, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(topic) == 0 || checkTopic(topic) != nil {
+		if len(topic) == 0 || CheckTopic(topic) != nil {
 			return nil, nil, errWillTopic
 		}
 		if _, err = field(); err != nil {

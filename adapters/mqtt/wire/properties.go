@@ -307,7 +307,7 @@ func ParsePublishProps(b []byte, ofWill bool) (p PublishProps, err error) {
 		case PropContentType:
 			p.ContentType, p.HasContentType = value, true
 		case PropResponseTopic:
-			if checkTopic(value) != nil || len(value) == 0 {
+			if CheckTopic(value) != nil || len(value) == 0 {
 				return p, errResponseTopic
 			}
 			p.ResponseTopic = value

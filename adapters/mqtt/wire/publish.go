@@ -24,6 +24,14 @@ type PublishPacket struct {
 // ParsePublish reads the body of a PUBLISH. Its topic is checked, but for the
 // emptiness that MQTT 5 allows beside an alias; properties are not.
 func ParsePublish(h Header, body []byte, version byte) (p PublishPacket, err error) {
+	if p, err = SplitPublish(h, body, version); err == nil {
+		err = CheckTopic(p.Topic)
+	}
+	return p, err
+}
+
+// SplitPublish is ParsePublish for who checks the topic himself, or knows it.
+func SplitPublish(h Header, body []byte, version byte) (p PublishPacket, err error) {
 	if len(body) < 2 {
 		return p, errShortPublish
 	}
@@ -33,9 +41,6 @@ func ParsePublish(h Header, body []byte, version byte) (p PublishPacket, err err
 		return p, errShortPublish
 	}
 	p.Topic = body[2:at:at]
-	if err := checkTopic(p.Topic); err != nil {
-		return p, err
-	}
 	if h.QoS() > 0 {
 		if at+2 > len(body) {
 			return p, errShortPublish
@@ -64,8 +69,8 @@ func ParsePublish(h Header, body []byte, version byte) (p PublishPacket, err err
 	return p, nil
 }
 
-// checkTopic refuses a topic name with a wildcard, a NUL, or that is not UTF-8.
-func checkTopic(t []byte) error {
+// CheckTopic refuses a topic name with a wildcard, a NUL, or that is not UTF-8.
+func CheckTopic(t []byte) error {
 	ascii := true
 	for _, c := range t {
 		switch {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 )
@@ -9,23 +10,34 @@ import (
 func AppendTopic(dst []byte, key string) []byte {
 	at := len(dst)
 	dst = append(dst, key...)
-	t := dst[at:]
-	for i, c := range t {
-		if c == '.' {
-			t[i] = '/'
-		}
-	}
+	swap(dst[at:], '.')
 	return dst
 }
 
-// KeyInPlace turns a topic name into a routing key: '/' becomes '.'.
-func KeyInPlace(topic []byte) {
-	for i, c := range topic {
-		if c == '/' {
-			topic[i] = '.'
+// swap turns each c, which is '.' or '/', into the other, eight bytes at a
+// time: the two differ in their lowest bit.
+func swap(t []byte, c byte) {
+	const (
+		low  = 0x0101010101010101
+		high = 0x8080808080808080
+	)
+	for len(t) >= 8 {
+		x := binary.LittleEndian.Uint64(t)
+		v := x ^ low*uint64(c)
+		// The high bit of each byte of v that is zero, exactly.
+		zero := ^((v&^high + (high - low)) | v) & high
+		binary.LittleEndian.PutUint64(t, x^zero>>7)
+		t = t[8:]
+	}
+	for i := range t {
+		if t[i] == c {
+			t[i] ^= 1
 		}
 	}
 }
+
+// KeyInPlace turns a topic name into a routing key: '/' becomes '.'.
+func KeyInPlace(topic []byte) { swap(topic, '/') }
 
 var toPattern = strings.NewReplacer("/", ".", "+", "*")
 
