@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from conftest import PATIENCE_S, QUIET_S, VHOST
+from conftest import PATIENCE_S, QUIET_S, VHOST, api, quoted
 
 MQTT_HOST, MQTT_PORT = os.environ["MQTT_ADDR"].rsplit(":", 1)
 STOMP_HOST, STOMP_PORT = os.environ["STOMP_ADDR"].rsplit(":", 1)
@@ -29,10 +29,10 @@ def properties(packet=PacketTypes.PUBLISH, **values):
 
 class MQTT:
     """A device. With a session it says how many seconds that outlives it; with
-    manual it acknowledges nothing by itself."""
+    manual it acknowledges nothing by itself; connect are properties of CONNECT."""
 
-    def __init__(self, client_id, version=5, session=0, manual=False, user="guest", password="guest", will=None, fresh=False):
-        self.version, self.id = version, client_id
+    def __init__(self, client_id, version=5, session=0, manual=False, user="guest", password="guest", will=None, **connect):
+        self.version = version
         self.messages, self.events = queue.Queue(), queue.Queue()
         self.gone = threading.Event()
         options = {} if version == 5 else {"clean_session": session == 0}
@@ -54,8 +54,8 @@ class MQTT:
             c.will_set(**will)
         options = {}
         if version == 5:
-            p = properties(PacketTypes.CONNECT, SessionExpiryInterval=session)
-            options = {"clean_start": fresh or session == 0, "properties": p}
+            p = properties(PacketTypes.CONNECT, SessionExpiryInterval=session, **connect)
+            options = {"clean_start": session == 0, "properties": p}
         c.connect(MQTT_HOST, int(MQTT_PORT), 60, **options)
         c.loop_start()
         self.code, self.flags = self.event("connect")
@@ -171,6 +171,19 @@ class STOMP(stomp.ConnectionListener):
         """Ends as a broken cable would: without DISCONNECT."""
         self.connection.transport.disconnect_socket()
         assert self.gone.wait(PATIENCE_S)
+
+
+def limited_user(purpose, topics):
+    """Makes a user who may use what is MQTT's and STOMP's own, queues and topics
+    that begin with topics, and returns its name. The password is pw."""
+    user = f"{purpose}-{VHOST}"
+    api("PUT", f"/api/users/{quoted(user)}", {"password": "pw", "tags": ""})
+    own = f"^({topics}|mqtt-subscription|stomp-subscription"
+    api("PUT", f"/api/permissions/{quoted(VHOST)}/{quoted(user)}",
+        {"configure": own + ")", "write": own + "|amq.topic$|amq.default$)", "read": own + "|amq.topic$)"})
+    api("PUT", f"/api/topic-permissions/{quoted(VHOST)}/{quoted(user)}",
+        {"exchange": "amq.topic", "write": f"^{topics}\\.", "read": f"^{topics}\\."})
+    return user
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from conftest import (
     PATIENCE_S, VHOST, Consumer, api, drop, eventually, get, parameters, publish, quoted, ready,
 )
 from paho.mqtt.packettypes import PacketTypes
-from protocols import MQTT, STOMP, mqtt, properties, stomper, users  # noqa: F401
+from protocols import MQTT, STOMP, limited_user, mqtt, properties, stomper, users  # noqa: F401
 
 TOPICS = "amq.topic"
 
@@ -407,14 +407,7 @@ def test_dead_letters_of_each(mqtt, stomper, channel, queue, name):
 
 @pytest.fixture(scope="module")
 def limited():
-    """A user with rights to topics that begin with allowed."""
-    user = f"interop-{VHOST}"
-    api("PUT", f"/api/users/{quoted(user)}", {"password": "pw", "tags": ""})
-    api("PUT", f"/api/permissions/{quoted(VHOST)}/{quoted(user)}", {
-        "configure": "^(mine|mqtt-subscription|stomp-subscription)", "write": "^(mine|mqtt-subscription|stomp-subscription|amq.topic$)",
-        "read": "^(mine|mqtt-subscription|stomp-subscription|amq.topic$)"})
-    api("PUT", f"/api/topic-permissions/{quoted(VHOST)}/{quoted(user)}", {
-        "exchange": TOPICS, "write": "^allowed\\.", "read": "^allowed\\."})
+    user = limited_user("interop", "allowed")
     yield user
     api("DELETE", f"/api/users/{quoted(user)}")
 
@@ -452,10 +445,10 @@ def test_subscribing_without_the_right_is_refused_alike(limited, mqtt, stomper):
     who = dict(user=limited, password="pw")
     amqp = pika.BlockingConnection(parameters(credentials=pika.PlainCredentials(limited, "pw")))
     ch = amqp.channel()
-    ch.queue_declare("mine", exclusive=True)
-    ch.queue_bind("mine", TOPICS, "allowed.x")
+    ch.queue_declare("allowed", exclusive=True)
+    ch.queue_bind("allowed", TOPICS, "allowed.x")
     with pytest.raises(pika.exceptions.ChannelClosedByBroker) as e:
-        ch.queue_bind("mine", TOPICS, "forbidden.x")
+        ch.queue_bind("allowed", TOPICS, "forbidden.x")
     assert e.value.reply_code == 403
     amqp.close()
 
