@@ -281,7 +281,7 @@ func (c *conn) packet(h wire.Header, body []byte, own bool) error {
 			c.quietly()
 			return fail(wire.ProtocolError, "%s before CONNECT", wire.TypeName(typ))
 		}
-		return c.connect(body)
+		return aside(func() error { return c.connect(body) })
 	}
 	switch typ {
 	case wire.Publish:
@@ -298,7 +298,7 @@ func (c *conn) packet(h wire.Header, body []byte, own bool) error {
 	c.finishWork()
 	switch typ {
 	case wire.Subscribe:
-		return c.subscribe(body)
+		return aside(func() error { return c.subscribe(body) })
 	case wire.Unsubscribe:
 		return c.unsubscribe(body)
 	case wire.Disconnect:
@@ -314,6 +314,32 @@ func (c *conn) packet(h wire.Header, body []byte, own bool) error {
 		return fail(wire.ProtocolError, "a second CONNECT")
 	}
 	return fail(wire.ProtocolError, "%s from a client", wire.TypeName(typ))
+}
+
+// aside runs f on a stack of its own and waits for it: what needs a deep one
+// shall not leave it with a connection that is idle afterwards. A panic in f is
+// one of the caller.
+func aside(f func() error) error {
+	type result struct {
+		err    error
+		caught any
+	}
+	done := make(chan result, 1)
+	go func() { // Ends with f.
+		var r result
+		defer func() {
+			if v := recover(); v != nil {
+				r.caught = fmt.Sprintf("%v\n%s", v, debug.Stack())
+			}
+			done <- r
+		}()
+		r.err = f()
+	}()
+	r := <-done
+	if r.caught != nil {
+		panic(r.caught)
+	}
+	return r.err
 }
 
 // partial is a large packet that arrives in pieces.
