@@ -145,10 +145,12 @@ func TestAlarmStopsPublishers(t *testing.T) {
 	m.SetLimit(1 << 20)
 	m.Charge(2 << 20)
 	waitFor(t, "the alarm", m.Held)
-	p.publish(pub{topic: "t", payload: "held", qos: 1, id: 2})
-	p.publish(pub{topic: "t", payload: "held", qos: 1, id: 3})
-	sub.ping() // Is served.
-	m.Charge(-2 << 20)
+	// The reader that was waiting takes one more, and notices then.
+	p.publish(pub{topic: "t", payload: "noticed", qos: 1, id: 2})
 	p.expectAck(wire.Puback, 2)
+	sub.ack(wire.Puback, sub.expectPublish().id)
+	p.publish(pub{topic: "t", payload: "held", qos: 1, id: 3})
+	sub.ping() // Is served, and gets nothing.
+	m.Charge(-2 << 20)
 	p.expectAck(wire.Puback, 3)
 }
