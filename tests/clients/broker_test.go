@@ -65,7 +65,7 @@ func runAll(m *testing.M) int {
 	if broker.binary, err = buildLeveret(dir); err != nil {
 		return failed(err)
 	}
-	b, err := startLeveret(broker.binary, filepath.Join(dir, "broker.log"))
+	b, err := startLeveret(broker.binary, filepath.Join(dir, "broker.log"), ":memory:")
 	if err != nil {
 		return failed(err)
 	}
@@ -129,12 +129,12 @@ type leveret struct {
 
 // startLeveret starts a broker on free ports and returns once they accept.
 // This is the only place that knows the command line of leveret.
-func startLeveret(binary, logPath string) (*leveret, error) {
+func startLeveret(binary, logPath, dataDir string) (*leveret, error) {
 	addrs, err := freeAddrs(addrCount)
 	if err != nil {
 		return nil, err
 	}
-	return startLeveretOn(binary, logPath, ":memory:", addrs)
+	return startLeveretOn(binary, logPath, dataDir, addrs)
 }
 
 // addrCount is how many addresses a broker listens on.

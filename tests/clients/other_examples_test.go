@@ -107,7 +107,7 @@ func TestReconnectAfterTheBrokerRestarted(t *testing.T) {
 		}
 	}
 	log := filepath.Join(t.TempDir(), "broker.log")
-	b, err := startLeveret(binary, log)
+	b, err := startLeveret(binary, log, ":memory:")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from conftest import PATIENCE_S, QUIET_S, VHOST, api, quoted
+from conftest import PATIENCE_S, QUIET_S, VHOST, api, eventually, quoted
 
 MQTT_HOST, MQTT_PORT = os.environ["MQTT_ADDR"].rsplit(":", 1)
 STOMP_HOST, STOMP_PORT = os.environ["STOMP_ADDR"].rsplit(":", 1)
@@ -31,15 +31,16 @@ class MQTT:
     """A device. With a session it says how many seconds that outlives it; with
     manual it acknowledges nothing by itself; connect are properties of CONNECT."""
 
-    def __init__(self, client_id, version=5, session=0, manual=False, user="guest", password="guest", will=None, **connect):
-        self.version = version
+    def __init__(self, client_id, version=5, session=0, manual=False, user="guest", password="guest", vhost=VHOST, will=None,
+                 **connect):
+        self.version, self.queue = version, f"mqtt-subscription-{client_id}qos1"
         self.messages, self.events = queue.Queue(), queue.Queue()
         self.gone = threading.Event()
         options = {} if version == 5 else {"clean_session": session == 0}
         self.client = c = paho.Client(
             paho.CallbackAPIVersion.VERSION2, client_id=client_id, protocol=VERSIONS[version], manual_ack=manual,
             reconnect_on_failure=False, **options)
-        c.username_pw_set(f"{VHOST}:{user}", password)
+        c.username_pw_set(f"{vhost}:{user}", password)
         c.on_connect = lambda c, u, flags, code, p: self.events.put(("connect", code, flags))
         c.on_subscribe = lambda c, u, mid, codes, p: self.events.put(("subscribe", codes[0], None))
         c.on_publish = lambda c, u, mid, code, p: self.events.put(("publish", code, mid))
@@ -99,6 +100,12 @@ class MQTT:
         self.client.disconnect()
         self.client.loop_stop()
 
+    def leave(self, channel):
+        """Closes and waits until the broker knows: what comes now waits in the queue
+        of the session, of QoS 1."""
+        self.close()
+        eventually(lambda: channel.queue_declare(self.queue, passive=True).method.consumer_count == 0, "the device to be away")
+
     def vanish(self):
         """Ends as a broken cable would: without DISCONNECT."""
         self.client._sock_close()
@@ -113,11 +120,11 @@ def users(message):
 class STOMP(stomp.ConnectionListener):
     """A client. MESSAGE frames come through one queue, all others through another."""
 
-    def __init__(self, user="guest", password="guest", version="1.2"):
+    def __init__(self, user="guest", password="guest", vhost=VHOST, version="1.2"):
         self.messages, self.answers = queue.Queue(), queue.Queue()
         self.gone = threading.Event()
         kind = {"1.1": stomp.StompConnection11, "1.2": stomp.StompConnection12}[version]
-        self.connection = kind([(STOMP_HOST, int(STOMP_PORT))], timeout=PATIENCE_S, vhost=VHOST, auto_decode=False,
+        self.connection = kind([(STOMP_HOST, int(STOMP_PORT))], timeout=PATIENCE_S, vhost=vhost, auto_decode=False,
                                reconnect_attempts_max=1)
         self.connection.set_listener("", self)
         self.receipts = 0

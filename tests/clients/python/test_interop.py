@@ -277,10 +277,10 @@ def test_what_mqtt_did_not_ack_is_sent_again(mqtt, channel):
 def test_amqp_and_stomp_read_the_queue_of_a_session(mqtt, stomper, channel):
     device = mqtt("absent", session=600)
     device.subscribe("shared/#")
-    device.close()
+    device.leave(channel)
     for body in "abc":
         channel.basic_publish(TOPICS, "shared.x", body, pika.BasicProperties(delivery_mode=2))
-    q = "mqtt-subscription-absentqos1"
+    q = device.queue
     eventually(lambda: ready(channel, q) == 3, "three to wait")
     assert get(channel, q).body == b"a"
     page = stomper()
@@ -301,7 +301,7 @@ def test_offline_session_is_filled_by_amqp_and_stomp(mqtt, stomper, channel, ver
     name = f"offline-{version}"
     device = mqtt(name, version=version, session=600)
     device.subscribe("news/#", qos=2)
-    device.close()
+    device.leave(channel)
     channel.confirm_delivery()
     for i in range(20):
         # Confirmed, though an MQTT session is the only one to take it.
@@ -379,9 +379,9 @@ def test_dead_letters_of_each(mqtt, stomper, channel, queue, name):
     """Rejected by STOMP, expired in the queue of an MQTT session: x-death says so."""
     work = name()
     channel.queue_declare(work, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue})
-    mqtt_queue = "mqtt-subscription-mourningqos1"
+    device = mqtt("mourning", session=600)
     path = f"/api/policies/{quoted(VHOST)}/mourning"
-    api("PUT", path, {"pattern": f"^{mqtt_queue}$", "definition": {"dead-letter-exchange": "", "dead-letter-routing-key": queue}})
+    api("PUT", path, {"pattern": f"^{device.queue}$", "definition": {"dead-letter-exchange": "", "dead-letter-routing-key": queue}})
     page = stomper()
     page.subscribe("/amq/queue/" + work, ack="client-individual")
     publish(channel, work, b"bad", headers={"k": "v"})
@@ -390,16 +390,125 @@ def test_dead_letters_of_each(mqtt, stomper, channel, queue, name):
     h = get(channel, queue).properties.headers
     assert (h["k"], h["x-death"][0]["reason"], h["x-death"][0]["queue"]) == ("v", "rejected", work)
 
-    device = mqtt("mourning", session=600)
     device.subscribe("mourn/x")
-    device.close()
+    device.leave(channel)
     channel.basic_publish(TOPICS, "mourn.x", b"late", pika.BasicProperties(delivery_mode=2, expiration="50"))
     eventually(lambda: ready(channel, queue) == 1, "the expired")
     m = get(channel, queue)
     assert m.properties.headers["x-death"][0]["reason"] == "expired"
-    assert m.properties.headers["x-death"][0]["queue"] == mqtt_queue
+    assert m.properties.headers["x-death"][0]["queue"] == device.queue
     api("DELETE", path)
     channel.queue_delete(work)
+
+
+def test_queues_declared_by_stomp_are_those_of_amqp(stomper, channel, connection, name):
+    q = name()
+    stomper().subscribe("/queue/" + q, x_message_ttl="60000", x_max_priority="5")
+    channel.queue_declare(q, durable=True, arguments={"x-message-ttl": 60000, "x-max-priority": 5})
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker) as e:
+        connection.channel().queue_declare(q, durable=True, arguments={"x-message-ttl": 60001, "x-max-priority": 5})
+    assert e.value.reply_code == 406
+    channel.queue_delete(q)
+
+
+@pytest.mark.parametrize("kind", ["quorum", "stream"])
+def test_other_kinds_of_queues(mqtt, stomper, channel, name, kind):
+    q = name()
+    page = stomper()
+    page.send("/queue/" + q, b"from STOMP", x_queue_type=kind, persistent="true")
+    channel.queue_bind(q, TOPICS, "kinds." + kind)
+    assert mqtt().publish("kinds/" + kind, b"from MQTT") == 0
+    channel.confirm_delivery()
+    channel.basic_publish(TOPICS, "kinds." + kind, b"from AMQP")
+    offset = {"x_stream_offset": "first"} if kind == "stream" else {}
+    page.subscribe("/queue/" + q, x_queue_type=kind, ack="client-individual", prefetch_count="10", **offset)
+    got = [page.next() for _ in range(3)]
+    assert [f.body for f in got] == [b"from STOMP", b"from MQTT", b"from AMQP"]
+    for f in got:
+        page.ack(f)
+    channel.queue_delete(q)
+
+
+def test_durable_topic_subscription_of_stomp_is_filled_while_away(mqtt, stomper, channel):
+    durable = {"durable": "true", "auto_delete": "false"}
+    page = stomper()
+    page.subscribe("/topic/away.#", id="mine", **durable)
+    page.vanish()
+    assert mqtt().publish("away/x", b"from MQTT") == 0
+    channel.confirm_delivery()
+    channel.basic_publish(TOPICS, "away.y", b"from AMQP", mandatory=True)
+    page = stomper()
+    page.subscribe("/topic/away.#", id="mine", **durable)
+    assert [(f.headers["destination"], f.body) for f in (page.next(), page.next())] == [
+        ("/topic/away.x", b"from MQTT"), ("/topic/away.y", b"from AMQP")]
+    page.frame("UNSUBSCRIBE", id="mine", durable="true")
+
+
+def test_shared_subscription_of_mqtt_shares_what_others_send(mqtt, stomper, channel):
+    group = [mqtt(), mqtt()]
+    for device in group:
+        assert device.subscribe("$share/workers/jobs/#") == 1
+    for i in range(10):
+        channel.basic_publish(TOPICS, "jobs.a", b"%d" % i, pika.BasicProperties(delivery_mode=2))
+    page = stomper()
+    for i in range(10, 20):
+        page.send("/topic/jobs.b", b"%d" % i, persistent="true")
+    eventually(lambda: sum(device.messages.qsize() for device in group) == 20, "all to be shared")
+    shares = [{int(device.next().payload) for _ in range(device.messages.qsize())} for device in group]
+    assert shares[0] | shares[1] == set(range(20)) and all(shares)
+
+
+# Things that go while they are used
+
+
+def test_deleted_queue(mqtt, stomper, channel, name):
+    """Its consumers are told: AMQP by basic.cancel, STOMP by ERROR, MQTT by the end."""
+    q = name()
+    channel.queue_declare(q)
+    page, device = stomper(), mqtt("loses", session=600)
+    page.subscribe("/amq/queue/" + q)
+    device.subscribe("deleted/x")
+    cancelled = []
+    channel.add_on_cancel_callback(lambda frame: cancelled.append(frame.method.consumer_tag))
+    consumer = Consumer(channel, q)
+    api("DELETE", f"/api/queues/{quoted(VHOST)}/{quoted(q)}")
+    eventually(lambda: cancelled == [consumer.tag], "basic.cancel", channel.connection)
+    assert page.next("ERROR").headers["subscription"] == "1"
+    page.send("/topic/nobody", b"the connection goes on")
+    api("DELETE", f"/api/queues/{quoted(VHOST)}/{device.queue}")
+    device.event("disconnect")
+
+
+def in_vhost(vhost, **who):
+    """A connection of each protocol, and whether it has ended."""
+    credentials = pika.PlainCredentials(who.get("user", "guest"), who.get("password", "guest"))
+    amqp = pika.BlockingConnection(parameters(virtual_host=vhost, credentials=credentials))
+    device, page = MQTT("in-vhost", vhost=vhost, **who), STOMP(vhost=vhost, **who)
+    assert not device.code.is_failure, device.code
+
+    def ends():
+        with pytest.raises(pika.exceptions.ConnectionClosedByBroker) as e:
+            eventually(lambda: False, "the end of the AMQP connection", amqp)
+        assert e.value.reply_code == 320
+        assert device.gone.wait(PATIENCE_S) and page.gone.wait(PATIENCE_S)
+
+    return ends
+
+
+def test_deleted_vhost():
+    vhost = VHOST + "-gone"
+    api("PUT", f"/api/vhosts/{quoted(vhost)}")
+    api("PUT", f"/api/permissions/{quoted(vhost)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+    ends = in_vhost(vhost)
+    api("DELETE", f"/api/vhosts/{quoted(vhost)}")
+    ends()
+
+
+def test_deleted_user():
+    user = limited_user("deleted", "any")
+    ends = in_vhost(VHOST, user=user, password="pw")
+    api("DELETE", f"/api/users/{quoted(user)}")
+    ends()
 
 
 # Permissions
@@ -461,6 +570,29 @@ def test_subscribing_without_the_right_is_refused_alike(limited, mqtt, stomper):
     page.connection.subscribe("/topic/forbidden.x", id="2", headers={"receipt": "r"})
     assert page.next("ERROR").headers["message"] == "access_refused"
     assert page.gone.wait(PATIENCE_S)
+
+
+def test_a_right_taken_away_is_missed_by_all(mqtt, stomper, channel, queue):
+    """Each has published before: what was found out then does not count for ever."""
+    user = limited_user("revoked", "revoked")
+    bound(channel, queue, "revoked.#")
+    amqp = pika.BlockingConnection(parameters(credentials=pika.PlainCredentials(user, "pw")))
+    ch = amqp.channel()
+    ch.confirm_delivery()
+    device, page = mqtt(user=user, password="pw"), stomper(user=user, password="pw")
+    ch.basic_publish(TOPICS, "revoked.x", b"amqp")
+    assert device.publish("revoked/x", b"mqtt") == 0
+    page.send("/topic/revoked.x", b"stomp")
+    api("PUT", f"/api/topic-permissions/{quoted(VHOST)}/{quoted(user)}", {"exchange": TOPICS, "write": "^$", "read": "^$"})
+    with pytest.raises(pika.exceptions.ChannelClosedByBroker):
+        ch.basic_publish(TOPICS, "revoked.x", b"no")
+    device.client.publish("revoked/x", b"no", 1)
+    assert device.event("disconnect")[0].value == 0x87
+    page.connection.send("/topic/revoked.x", b"no", headers={"receipt": "r"})
+    assert page.next("ERROR").headers["message"] == "access_refused"
+    assert Consumer(channel, queue).wait(3) == ["amqp", "mqtt", "stomp"]
+    amqp.close()
+    api("DELETE", f"/api/users/{quoted(user)}")
 
 
 def test_logins_are_refused_alike(limited):

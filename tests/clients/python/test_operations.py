@@ -320,13 +320,15 @@ def test_disconnect_stomp(stomper, channel, queue):
     page = stomper()
     page.subscribe("/topic/disconnect.stomp", x_queue_name="disconnect-stomp")
     page.subscribe("/amq/queue/" + queue, id="2", ack="client-individual")
-    for i in range(100):
-        page.connection.send("/amq/queue/" + queue, b"%d" % i)
+    publish(channel, queue, *[str(i) for i in range(100)])
     for _ in range(100):
         page.next()
-    for i in range(100, 200):  # On their way when the connection ends.
-        page.connection.send("/amq/queue/" + queue, b"%d" % i)
     page.vanish()
+    # A connection that nothing comes to, so that no reset eats what it sent.
+    sender = stomper()
+    for i in range(100, 200):
+        sender.connection.send("/amq/queue/" + queue, b"%d" % i)
+    sender.vanish()
     eventually(lambda: ready(channel, queue) == 200, "all to be back, or in")
     consumer = Consumer(channel, queue)
     assert consumer.wait(200) == [str(i) for i in range(200)]
@@ -349,7 +351,7 @@ def test_expiry_mqtt(mqtt, channel, queue, policy):
     device = mqtt("expires", session=600)
     policy(session_of("expires"), dead_letter_exchange="", dead_letter_routing_key=queue)
     device.subscribe("expiry/mqtt")
-    device.close()
+    device.leave(channel)
     other = mqtt()
     other.publish("expiry/mqtt", b"in time", MessageExpiryInterval=1000)
     other.publish("expiry/mqtt", b"late", MessageExpiryInterval=1)
@@ -392,7 +394,7 @@ def test_limit_mqtt(mqtt, channel, policy):
         policy(session_of(client_id), max_length=2, overflow=overflow)
         device = mqtt(client_id, session=600)
         device.subscribe("limit/" + client_id)
-        device.close()
+        device.leave(channel)
     publisher = mqtt()
     assert [publisher.publish("limit/short", body) for body in "abc"] == [0, 0, 0]
     assert [publisher.publish("limit/strict", body) for body in "abc"] == [0, 0, 0x97]
@@ -401,8 +403,7 @@ def test_limit_mqtt(mqtt, channel, policy):
         assert [device.next().payload for _ in left] == left
         device.quiet()
     # Older clients cannot be told, so they are not kept waiting either.
-    device = mqtt("strict", session=600)
-    device.close()
+    device.leave(channel)
     old = mqtt(version=3)
     assert [old.publish("limit/strict", body) for body in "ab"] == [0, 0]
     old.client.publish("limit/strict", b"c", 1)
