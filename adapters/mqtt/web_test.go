@@ -139,6 +139,7 @@ func TestAlarmStopsPublishers(t *testing.T) {
 	p, _ := s.open(t, wire.V311, "p", nil)
 	p.publish(pub{topic: "t", payload: "before", qos: 1, id: 1})
 	p.expectAck(wire.Puback, 1)
+	p.ping() // Its reader has looked at the alarm since, and waits.
 	sub.ack(wire.Puback, sub.expectPublish().id)
 
 	m := s.broker.Memory()
