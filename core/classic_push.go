@@ -175,7 +175,7 @@ func (q *classic) nextLocked() *Consumer {
 
 // handLocked gives an entry that is out to c, which will settle it.
 func (q *classic) handLocked(c *Consumer, m *Message, seq Seq, redelivered bool) {
-	c.in.pending = append(c.in.pending, Delivery{Message: m, Seq: seq, Redelivered: redelivered})
+	c.in.pending = append(c.in.pending, Delivery{m, seq, DeliveryHistory{Redelivered: redelivered}})
 	c.in.unacked++
 	if c.in.watch != nil {
 		q.watchedLocked(c, seq)
@@ -243,7 +243,7 @@ func (q *classic) deliverLocked(t *Touched) {
 				q.mu.counters.Redelivered++
 			}
 			if to.opts.NoAck {
-				to.in.pending = append(to.in.pending, Delivery{Message: m, Redelivered: redelivered})
+				to.in.pending = append(to.in.pending, Delivery{m, 0, DeliveryHistory{Redelivered: redelivered}})
 				if redelivered && len(q.mu.retry.attempts) != 0 {
 					q.tellLocked(&to.in.pending[len(to.in.pending)-1], c.base+Seq(i))
 				}
@@ -348,7 +348,7 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 			}
 		}
 		q.leaveReadyLocked(c, i)
-		d := Delivery{Message: m, Redelivered: c.state[i]&flagRedelivered != 0}
+		d := Delivery{m, 0, DeliveryHistory{Redelivered: c.state[i]&flagRedelivered != 0}}
 		if d.Redelivered {
 			q.mu.counters.Redelivered++
 		}

@@ -127,7 +127,7 @@ func (q *classic) resumeLocked(c *Consumer, t *Touched) {
 		for n < len(c.in.resume) && n < deliverAtOnce && bytes < deliverBytesAtOnce {
 			s := &c.in.resume[n]
 			n++
-			d := Delivery{Seq: s.Seq, Redelivered: true, Resumed: true, Slot: s.Data}
+			d := Delivery{nil, s.Seq, DeliveryHistory{Redelivered: true, Resumed: true, note: s.Data}}
 			at, i := q.mu.entries.find(s.Seq), s.Seq.slot()
 			if at == nil || at.state[i]&stateMask != stateOut {
 				c.in.unacked-- // It was settled after all.

@@ -1,18 +1,37 @@
 package core
 
-// Delivery is one message on its way to a consumer.
+// Delivery is one message on its way to a consumer. It is small, and of few
+// fields, so that the compiler keeps it in registers: they are made by the
+// million.
 type Delivery struct {
-	Message     *Message
-	Seq         Seq // With the Holder, the opaque token that settles it.
-	Redelivered bool
-	// Of quorum queues: how often it was handed out before, and how often that
-	// failed.
-	Acquired, Failed uint32
+	Message *Message
+	Seq     Seq // With the Holder, the opaque token that settles it.
+	DeliveryHistory
+}
+
+// DeliveryHistory is what became of a message before it was delivered.
+type DeliveryHistory struct {
+	Redelivered bool // It was handed out before.
 	// Resumed says that the consumer's client held it before it lost its last
-	// connection; Slot is then what it noted in Slot.Data. There is no Message
-	// if that slot was Released.
+	// connection; see Slot. There is no Message if that slot was Released.
 	Resumed bool
-	Slot    uint32
+	// Acquired is how often it was handed out before, or 65,535 if that is
+	// more. Only quorum queues tell.
+	Acquired uint16
+	note     uint32 // The slot of a resumed one; how often others failed.
+}
+
+// Slot is what the consumer's client noted in Slot.Data, if the delivery is
+// Resumed.
+func (h *DeliveryHistory) Slot() uint32 { return h.note }
+
+// Failed is how many of the times that it was handed out before were failures.
+// Only quorum queues tell.
+func (h *DeliveryHistory) Failed() uint32 {
+	if h.Resumed {
+		return 0
+	}
+	return h.note
 }
 
 // Outlet is the adapter's end of a consumer: the place deliveries are encoded

@@ -1,6 +1,9 @@
 package core
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/rand/v2"
+)
 
 // A queue with a delivery limit counts how often each message was handed out in
 // vain, and does something about it beyond the limit. One with delayed retry
@@ -124,7 +127,7 @@ func (q *classic) delayedSizeLocked(c *chunk, s Seq) int64 {
 func (q *classic) tellLocked(d *Delivery, s Seq) {
 	if q.opts.Type == QueueQuorum {
 		a := q.mu.retry.attempts[s]
-		d.Acquired, d.Failed = a.acquired, a.failed
+		d.Acquired, d.note = uint16(min(a.acquired, math.MaxUint16)), a.failed
 	}
 }
 

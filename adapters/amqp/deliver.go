@@ -100,8 +100,8 @@ func (k *consumer) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool) {
 func counted(d *core.Delivery) []byte {
 	p := *d.Message.Properties()
 	p.Headers = p.Headers.With("x-acquired-count", int64(d.Acquired))
-	if d.Failed > 0 {
-		p.Headers = p.Headers.With("x-delivery-count", int64(d.Failed))
+	if n := d.Failed(); n > 0 {
+		p.Headers = p.Headers.With("x-delivery-count", int64(n))
 	}
 	p.HeadersSet = true
 	var m core.Message

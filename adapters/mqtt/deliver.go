@@ -205,7 +205,7 @@ func (k *outlet) resumeLocked(d *core.Delivery) {
 		}
 		return
 	}
-	s := slot{outlet: k, seq: d.Seq, id: uint16(d.Slot), qos: byte(d.Slot >> 16), released: d.Message == nil}
+	s := slot{outlet: k, seq: d.Seq, id: uint16(d.Slot()), qos: byte(d.Slot() >> 16), released: d.Message == nil}
 	if s.qos == 0 || !c.underOut.ring.restore(s) {
 		if d.Message == nil {
 			k.doneLocked(d.Seq)

@@ -575,14 +575,14 @@ func (o *consumer) Deliver(_ *core.Consumer, ds []core.Delivery) bool {
 		}
 		h := held{holder: &o.c.Holder, seq: d.Seq}
 		if d.Resumed {
-			mark = fmt.Sprintf(" resumed %d", d.Slot)
-			h.data = d.Slot
+			mark = fmt.Sprintf(" resumed %d", d.Slot())
+			h.data = d.Slot()
 		} else {
 			o.slots++
 			h.data = o.slots
 		}
 		if h.released = d.Message == nil; h.released {
-			h.body = fmt.Sprint("#", d.Slot)
+			h.body = fmt.Sprint("#", d.Slot())
 		} else {
 			h.body = string(d.Message.Body)
 		}
