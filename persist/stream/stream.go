@@ -275,7 +275,8 @@ func (s *Stream) Read(offset uint64, filter *core.StreamFilter) (*core.StreamBlo
 		case err != nil:
 			return nil, offset, err
 		case g == nil:
-			return nil, s.Bounds().Next, nil
+			// Not where the stream ends by now: what came since was not looked at.
+			return nil, offset, nil
 		}
 		b, next, err := s.readFrom(g, offset, filter)
 		s.unpin(g)

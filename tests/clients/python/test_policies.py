@@ -106,6 +106,7 @@ def test_dead_lettering_by_policy(channel, name, policy):
 
 def test_alternate_exchange_by_policy(channel, queue, name, policy):
     x, rest = name(), name()
+    channel.confirm_delivery()  # The policy changes between the publishes, not beside them.
     channel.exchange_declare(x, "direct")
     channel.exchange_declare(rest, "fanout")
     channel.queue_bind(queue, rest)
