@@ -371,7 +371,7 @@ func (c *conn) letGo(k *outlet, t *core.Touched) {
 			return // The queue ends with the session.
 		}
 		for _, s := range held {
-			c.work.settles.add(&k.core.Holder, core.Requeue, s.seq)
+			c.work.settles.add(&k.core.Holder, core.Fail, s.seq)
 		}
 	}
 	k.settleLater() // What came between.

@@ -201,7 +201,7 @@ func (c *conn) requeueAll(s *subscription) {
 	c.out.Lock()
 	s.unacked.takeAll(func(_ uint64, d delivered) {
 		c.underOut.outs--
-		c.work.groups.add(d.holder, core.Requeue, d.seq)
+		c.work.groups.add(d.holder, core.Fail, d.seq)
 	})
 	c.out.Unlock()
 	c.work.groups.settle(&c.work.touched)
