@@ -35,7 +35,7 @@ func (d *device) Deliver(_ *core.Consumer, ds []core.Delivery) bool {
 			text = string(o.Message.Body)
 		}
 		if o.Resumed {
-			text += fmt.Sprint(" resumed ", o.Slot)
+			text += fmt.Sprint(" resumed ", o.Slot())
 		}
 		d.slots = append(d.slots, core.Slot{Seq: o.Seq, Data: uint32(len(d.slots) + 1)})
 		d.got <- text
