@@ -253,6 +253,37 @@ func TestDeadLetter(t *testing.T) {
 	c.expect("MESSAGE", "subscription", "dead", "destination", "/queue/dead", "k", "v")
 }
 
+// TestDisconnectGivesBack: with the receipt of a DISCONNECT subscriptions are
+// over, so nothing published after it is lost with them, and what was unacked is
+// there again.
+func TestDisconnectGivesBack(t *testing.T) {
+	s := newTestServer(t, nil)
+	v, _ := s.broker.VHost("/")
+	for i := range 50 {
+		c := s.connect(t, "1.2")
+		held := fmt.Sprintf("held-%d", i)
+		c.frames("SUBSCRIBE\nid:1\ndestination:/queue/auto",
+			"SUBSCRIBE\nid:2\ndestination:/queue/"+held+"\nack:client",
+			"SUBSCRIBE\nid:3\ndestination:/topic/x\nx-queue-name:own",
+			"SEND\ndestination:/queue/"+held+"\n\nx")
+		c.expect("MESSAGE", "subscription", "2")
+		c.frames("DISCONNECT\nreceipt:bye")
+		c.expect("RECEIPT")
+		q, _ := v.Queue("auto")
+		if n := q.Info().Consumers; n != 0 {
+			t.Fatalf("%d consumers at the receipt", n)
+		}
+		q, _ = v.Queue(held)
+		if i := q.Info(); i.Ready != 1 || i.Unacked != 0 {
+			t.Fatalf("%d ready, %d unacked at the receipt", i.Ready, i.Unacked)
+		}
+		if _, ok := v.Queue("own"); ok {
+			t.Fatal("the queue of its topic is there at the receipt")
+		}
+		c.expectEnd()
+	}
+}
+
 // TestShutdownSaysGoodbye: clients get an ERROR and are closed.
 func TestShutdownSaysGoodbye(t *testing.T) {
 	s := newTestServer(t, nil)

@@ -533,7 +533,7 @@ func (c *conn) speaksTLS() error {
 	return errEnd
 }
 
-// closeAll ends all subscriptions and the session.
+// closeAll ends all subscriptions and the session. Doing so twice is harmless.
 func (c *conn) closeAll() {
 	c.finishWork()
 	for _, s := range c.subs { // First all of them: what one requeues is not for another.

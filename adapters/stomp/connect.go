@@ -170,12 +170,14 @@ func (c *conn) login(users, passwords []string, vhost string) error {
 	return nil
 }
 
-// disconnect handles a DISCONNECT: what was sent before it is where it must be
-// when its receipt comes.
+// disconnect handles a DISCONNECT. When its receipt comes, what was sent before
+// it is where it must be, and what the connection held is back: nothing that is
+// published from then on is for a client that has said it will not look.
 func (c *conn) disconnect(f *frame.Frame) error {
 	if _, ok := f.Header.Contains(frame.Receipt); ok && !c.waitReceipts() {
 		return errEnd
 	}
+	c.closeAll()
 	c.answer(f)
 	c.end(slog.LevelInfo, "the client disconnected")
 	c.finish(c.goodbyeTimeout())
