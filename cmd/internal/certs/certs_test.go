@@ -127,12 +127,12 @@ func TestFilesThatChange(t *testing.T) {
 			t.Error("a broken key was read")
 		}
 	})
-	s, err := Open(Options{Cert: cert, Key: key, Min: tls.VersionTLS12})
-	if err == nil {
+	if _, err := Open(Options{Cert: cert, Key: key, Min: tls.VersionTLS12}); err == nil {
 		t.Fatal("opened with a broken key")
 	}
 	ca.Write(t, dir, "server", certstest.Leaf{Name: "third"})
-	if s, err = Open(Options{Cert: cert, Key: key, Min: tls.VersionTLS12}); err != nil {
+	s, err := Open(Options{Cert: cert, Key: key, Min: tls.VersionTLS12})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if name, err := meet(t, s, client); err != nil || name != "third" {
