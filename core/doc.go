@@ -47,6 +47,7 @@
 // policy.go and its neighbours what operators make of it; rules.go has the
 // outcome for a queue. client.go, subscription.go and will.go are clients that
 // outlive their connections, holder.go is what they hold meanwhile, direct.go
-// the queue of those that do not care. broker.go holds it all together,
+// the queue of those that do not care; retained.go and retained_trie.go keep the
+// last message of each key for those who come later. broker.go holds it all together,
 // definitions.go and log.go say what storage must do.
 package core

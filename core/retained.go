@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"leveret/core/hamt"
 	"leveret/core/wheel"
 )
 
@@ -19,9 +20,10 @@ import (
 // and would keep every body in memory. In memory is a trie of the keys' words
 // and, up to the share of a queue, the messages themselves, those retained last.
 //
-// The trie is immutable: readers walk the one they began with, for as long as
-// they like and without a lock, while publishers replace it path by path. What
-// a reader finds gone from the log it looks up again in the trie of now.
+// Readers walk the trie in short parts, each in the trie of its time and without
+// a lock: publishers change in place what nobody has seen yet and replace the
+// rest path by path. No reader, however slow, keeps an old trie. What it finds
+// gone from the log it looks up again in the trie of now.
 //
 // A message that replaces another is in the log before that is let go of: a
 // crash in between leaves both, and the later one counts. What is cleared is
@@ -32,18 +34,21 @@ type retention struct {
 	id     QueueID
 	log    QueueLog
 
-	root  atomic.Pointer[retainedNode] // Never nil.
 	count atomic.Int64
 	bytes atomic.Int64 // Of the messages, in memory or not.
 	timer wheel.Timer
 
 	mu struct {
 		sync.Mutex
+		root     *retainedNode
+		edit     *hamt.Edit // Of the nodes that no reader has seen, or nil.
 		next     Seq
-		inMemory int64       // Bytes of what recent holds.
-		recent   []*retained // In the order of their numbers, some gone since.
-		stale    int         // Those of recent that are gone.
-		timed    []retainedTime
+		charged  int64            // To the broker's memory.
+		inMemory int64            // Bytes of what recent holds.
+		recent   []*retained      // In the order of their numbers, some gone since.
+		stale    int              // Those of recent that are gone.
+		timed    retainedTimes    // A heap of those that expire, some gone since.
+		late     int              // Those of timed that are gone.
 		found    []RecoveredEntry // While the broker starts.
 		dropped  bool
 	}
@@ -59,6 +64,9 @@ type retained struct {
 	gone      bool // Guarded by the retention's lock.
 }
 
+// retainedTimes is a heap.
+type retainedTimes []retainedTime
+
 type retainedTime struct {
 	atMS int64
 	r    *retained
@@ -72,9 +80,33 @@ const retainedUpkeep = 256
 
 func newRetention(b *Broker, id QueueID) *retention {
 	r := &retention{broker: b, id: id, log: b.log.OpenQueue(id)}
-	r.root.Store(&retainedNode{})
+	r.mu.root = &retainedNode{}
 	r.timer.Init(r)
 	return r
+}
+
+// putLocked changes what is under key, nil for nothing, and returns what was.
+func (r *retention) putLocked(key string, m *retained) (old *retained) {
+	if r.mu.edit == nil {
+		r.mu.edit = new(hamt.Edit)
+	}
+	r.mu.root, old = r.mu.root.put(r.mu.edit, key, m)
+	return old
+}
+
+// snapshot returns the trie as it is, to be read without the lock.
+func (r *retention) snapshot() *retainedNode {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.edit = nil
+	return r.mu.root
+}
+
+// get returns what is retained under key, or nil.
+func (r *retention) get(key string) *retained {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.root.get(key)
 }
 
 // retention returns where x's retained messages are kept, making that at the
@@ -128,11 +160,11 @@ func (r *retention) drop() {
 	r.mu.dropped = true
 	r.log.Drop()
 	r.broker.wheel.Stop(&r.timer)
-	old := r.root.Swap(&retainedNode{})
-	for m := range old.all() {
-		r.leaveLocked(m)
-	}
-	r.mu.recent, r.mu.timed = nil, nil
+	r.broker.memory.charge(-r.mu.charged)
+	r.count.Store(0)
+	r.bytes.Store(0)
+	r.mu.root, r.mu.recent, r.mu.timed = &retainedNode{}, nil, nil
+	r.mu.charged, r.mu.inMemory, r.mu.stale, r.mu.late = 0, 0, 0, 0
 }
 
 // retentionChanges appends what removes the retained messages of x.
@@ -201,7 +233,8 @@ func (r *retention) keep(p *Publisher, m *Publication) {
 	if m.TTLMS >= 0 {
 		c.ExpiresMS = p.nowMS + m.TTLMS
 	}
-	n := &retained{key: c.RoutingKey, expiresMS: c.ExpiresMS, bytes: c.restingBytes()}
+	// The key must not keep the body in memory, of which it is a part in c.
+	n := &retained{key: strings.Clone(c.RoutingKey), expiresMS: c.ExpiresMS, bytes: c.restingBytes()}
 	n.m.Store(c)
 
 	r.mu.Lock()
@@ -213,10 +246,10 @@ func (r *retention) keep(p *Publisher, m *Publication) {
 	r.mu.next++
 	r.log.Add(p.changeSet(), n.seq, c, c)
 	m.logged = true
-	root, old := r.root.Load().put(n.key, n)
-	r.root.Store(root)
+	old := r.putLocked(n.key, n)
 	r.enterLocked(n)
 	if old != nil {
+		n.key = old.key // Which the trie has in it.
 		r.leaveLocked(old)
 		p.late = append(p.late, lateSettle{r, old.seq})
 	}
@@ -227,11 +260,10 @@ func (r *retention) keep(p *Publisher, m *Publication) {
 func (r *retention) clear(p *Publisher, m *Publication) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	root, old := r.root.Load().put(m.RoutingKey, nil)
+	old := r.putLocked(m.RoutingKey, nil)
 	if old == nil {
 		return
 	}
-	r.root.Store(root)
 	r.leaveLocked(old)
 	set := p.changeSet()
 	m.logged = true
@@ -265,13 +297,13 @@ func settleLate(late []lateSettle) {
 func (r *retention) enterLocked(n *retained) {
 	r.count.Add(1)
 	r.bytes.Add(n.bytes)
-	charge := retainedUpkeep + int64(len(n.key))
+	charge := n.upkeep()
 	if n.m.Load() != nil {
 		r.mu.recent = append(r.mu.recent, n)
 		r.mu.inMemory += n.bytes
 		charge += n.bytes
 	}
-	r.broker.memory.charge(charge)
+	r.chargeLocked(charge)
 	if n.expiresMS != 0 {
 		r.addTimeLocked(n)
 	}
@@ -282,7 +314,7 @@ func (r *retention) leaveLocked(old *retained) {
 	old.gone = true
 	r.count.Add(-1)
 	r.bytes.Add(-old.bytes)
-	charge := retainedUpkeep + int64(len(old.key))
+	charge := old.upkeep()
 	if old.m.Load() != nil {
 		// Who reads it now may still do so.
 		r.mu.inMemory -= old.bytes
@@ -292,7 +324,25 @@ func (r *retention) leaveLocked(old *retained) {
 			r.mu.stale = 0
 		}
 	}
-	r.broker.memory.charge(-charge)
+	r.chargeLocked(-charge)
+	if old.expiresMS == 0 {
+		return
+	}
+	if r.mu.late++; r.mu.late > 64 && 2*r.mu.late > len(r.mu.timed) {
+		r.mu.timed = slices.DeleteFunc(r.mu.timed, func(t retainedTime) bool { return t.r.gone })
+		for i := len(r.mu.timed)/2 - 1; i >= 0; i-- {
+			r.mu.timed.down(i)
+		}
+		r.mu.late = 0
+	}
+}
+
+// upkeep is what n takes besides its message.
+func (n *retained) upkeep() int64 { return retainedUpkeep + int64(len(n.key)) }
+
+func (r *retention) chargeLocked(n int64) {
+	r.mu.charged += n
+	r.broker.memory.charge(n)
 }
 
 // pageOutLocked lets messages that the log has written leave memory, the oldest
@@ -316,7 +366,7 @@ func (r *retention) pageOutLocked() {
 		} else {
 			o.m.Store(nil)
 			r.mu.inMemory -= o.bytes
-			r.broker.memory.charge(-o.bytes)
+			r.chargeLocked(-o.bytes)
 		}
 		r.mu.recent[n] = nil
 		n++
@@ -338,52 +388,66 @@ func (r *retention) addTimeLocked(n *retained) {
 	}
 }
 
+// expiredAtOnce bounds how many messages end under one lock.
+const expiredAtOnce = 1024
+
 // Fire ends what has expired. The wheel calls it.
 func (r *retention) Fire(nowMS int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var ended []Seq
-	for len(r.mu.timed) > 0 && r.mu.timed[0].atMS <= nowMS {
-		n := r.popTimeLocked()
-		if n.gone {
-			continue
-		}
-		if root, old := r.root.Load().put(n.key, nil); old == n {
-			r.root.Store(root)
-			r.leaveLocked(n)
-			ended = append(ended, n.seq)
-		}
-	}
-	if len(ended) > 0 {
-		r.log.Settle(ended)
-	}
-	if len(r.mu.timed) > 0 {
-		r.broker.wheel.Schedule(&r.timer, r.mu.timed[0].atMS)
+	for r.expire(nowMS) {
 	}
 }
 
-func (r *retention) popTimeLocked() *retained {
-	h := r.mu.timed
-	first, last := h[0].r, len(h)-1
-	h[0] = h[last]
-	h[last] = retainedTime{}
-	h = h[:last]
-	for i := 0; ; {
+// expire ends some of what has expired, and reports whether there is more.
+func (r *retention) expire(nowMS int64) (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var ended []Seq
+	for len(r.mu.timed) > 0 && r.mu.timed[0].atMS <= nowMS && len(ended) < expiredAtOnce {
+		n := r.mu.timed.pop()
+		if n.gone {
+			r.mu.late--
+			continue
+		}
+		r.putLocked(n.key, nil)
+		r.mu.late-- // It has left timed already.
+		r.leaveLocked(n)
+		ended = append(ended, n.seq)
+	}
+	if len(ended) > 0 {
+		slices.Sort(ended)
+		r.log.Settle(ended)
+	}
+	if len(r.mu.timed) == 0 {
+		return false
+	}
+	r.broker.wheel.Schedule(&r.timer, r.mu.timed[0].atMS)
+	return r.mu.timed[0].atMS <= nowMS
+}
+
+func (h *retainedTimes) pop() *retained {
+	first, last := (*h)[0].r, len(*h)-1
+	(*h)[0] = (*h)[last]
+	(*h)[last] = retainedTime{}
+	*h = (*h)[:last]
+	h.down(0)
+	return first
+}
+
+func (h retainedTimes) down(i int) {
+	for {
 		c := 2*i + 1
 		if c >= len(h) {
-			break
+			return
 		}
 		if c+1 < len(h) && h[c+1].atMS < h[c].atMS {
 			c++
 		}
 		if h[i].atMS <= h[c].atMS {
-			break
+			return
 		}
 		h[i], h[c] = h[c], h[i]
 		i = c
 	}
-	r.mu.timed = h
-	return first
 }
 
 // recover notes what the log holds; load reads it.
@@ -414,11 +478,12 @@ func (r *retention) load() {
 			}
 			key := strings.Clone(m.RoutingKey)
 			n := &retained{seq: seqs[i], key: key, bytes: m.restingBytes(), expiresMS: batch[i].ExpiresMS}
-			root, old := r.root.Load().put(key, n)
+			var old *retained
 			if len(m.Body) == 0 {
-				root, _ = root.put(key, nil)
+				old = r.putLocked(key, nil)
 				ended = append(ended, n.seq)
 			} else {
+				old = r.putLocked(key, n)
 				if r.mu.inMemory+n.bytes <= r.broker.queueMemory {
 					c := m.Clone()
 					c.ExpiresMS = n.expiresMS
@@ -426,7 +491,6 @@ func (r *retention) load() {
 				}
 				r.enterLocked(n)
 			}
-			r.root.Store(root)
 			if old != nil {
 				r.leaveLocked(old)
 				ended = append(ended, old.seq)
@@ -444,40 +508,45 @@ func (m *Message) restingBytes() int64 {
 	return messageBytes + int64(len(m.RoutingKey)+len(m.Encoded)+len(m.Body))
 }
 
-// RetainedCursor walks retained messages. It belongs to one goroutine at a time.
+// RetainedCursor walks retained messages. It belongs to one goroutine at a time,
+// and holds nothing but its place.
 type RetainedCursor struct {
-	r    *retention
-	next func() (*retained, bool)
-	stop func()
+	r     *retention // nil at the end.
+	words []string
+	skip  func(key string) bool
+	begun bool
+	path  []string // Where it stopped.
+	spare []string
+	found []*retained
 }
 
 // Retained returns a cursor over the messages retained for exchange whose keys
 // match pattern, as a topic exchange would, and are not skipped. skip, which
 // may be nil, sees a key before its message is read. No permission is asked.
 func (s *Session) Retained(exchange, pattern string, skip func(key string) bool) *RetainedCursor {
-	r := s.vhost.retentionOf(exchange)
-	if r == nil {
-		return &RetainedCursor{}
+	c := &RetainedCursor{r: s.vhost.retentionOf(exchange), skip: skip}
+	if pattern != "" {
+		c.words = strings.Split(strings.Clone(pattern), ".")
 	}
-	return r.cursor(pattern, skip)
+	return c
 }
 
 // Next hands up to n messages to fn, each good only during the call, and
-// reports whether there may be more. It reads the disk where it must: no lock
-// is held. The cursor sees the messages as they were when it was made, or later
-// ones in their places, in no particular order.
+// reports whether there may be more, even if it found none. It reads the disk
+// where it must: no lock is held. What is there from the first call to the last
+// comes once, as it is when the cursor comes to it; the order is none in
+// particular.
 func (c *RetainedCursor) Next(n int, fn func(m *Message)) (more bool) {
-	if c.next == nil {
-		return false
+	if c.r == nil || n <= 0 {
+		return c.r != nil
 	}
+	w := retainedWalk{words: c.words, skip: c.skip, path: c.spare[:0], found: c.found[:0], want: n, visits: n * visitsPerMessage}
+	ended := w.walk(c.r.snapshot(), alive(c.words, []int{0}), c.begun, c.path)
+	c.begun = true
+	c.path, c.spare = w.path, c.path
 	now := c.r.broker.now()
-	var cold []*retained
-	for ; n > 0; n-- {
-		o, ok := c.next()
-		if !ok {
-			c.Close()
-			break
-		}
+	cold := w.found[:0]
+	for _, o := range w.found {
 		if o.expiresMS != 0 && o.expiresMS <= now {
 			continue
 		}
@@ -490,16 +559,16 @@ func (c *RetainedCursor) Next(n int, fn func(m *Message)) (more bool) {
 	if len(cold) > 0 {
 		c.r.read(cold, fn)
 	}
-	return c.next != nil
+	clear(w.found)
+	c.found = w.found
+	if ended {
+		c.Close()
+	}
+	return !ended
 }
 
 // Close ends the walk; also after its end, and twice is harmless.
-func (c *RetainedCursor) Close() {
-	if c.stop != nil {
-		c.stop()
-	}
-	c.next, c.stop = nil, nil
-}
+func (c *RetainedCursor) Close() { *c = RetainedCursor{} }
 
 // readAttempts is how often a message that was replaced is looked up anew.
 const readAttempts = 3
@@ -524,7 +593,7 @@ func (r *retention) read(cold []*retained, fn func(m *Message)) {
 				fn(m)
 				return
 			}
-			now := r.root.Load().get(cold[i].key)
+			now := r.get(cold[i].key)
 			switch {
 			case now != nil && now != cold[i]:
 				if m := now.m.Load(); m != nil {

@@ -1,77 +1,90 @@
 package core
 
 import (
-	"iter"
 	"slices"
 	"strings"
 
 	"leveret/core/hamt"
 )
 
-// retainedNode is a node of an immutable trie of keys by their words. The zero
-// node is an empty trie; only a root is ever empty.
+// retainedNode is a node of a trie of keys by their words. The zero node is an
+// empty trie; only a root is ever empty. A node is changed in place under the
+// Edit that made it, and immutable afterwards.
 type retainedNode struct {
-	m    *retained // Whose key ends here, or nil.
-	kids hamt.Map[string, *retainedNode]
+	owner *hamt.Edit
+	m     *retained // Whose key ends here, or nil.
+	kids  hamt.Map[string, *retainedNode]
 }
 
 // put returns the trie with m, nil for nothing, under key, and what was there
-// before. A key without a word is the root's. If m is nil and nothing was
-// there, the trie is n itself.
-func (n *retainedNode) put(key string, m *retained) (_ *retainedNode, old *retained) {
+// before. A key without a word is the root's. n must not be used any more if e
+// owns it.
+func (n *retainedNode) put(e *hamt.Edit, key string, m *retained) (_ *retainedNode, old *retained) {
 	switch {
 	case key == "":
-		return &retainedNode{m: m, kids: n.kids}, n.m
+		n = n.editable(e)
+		old, n.m = n.m, m
+		return n, old
 	case m == nil:
-		return n.without(key)
+		return n.without(e, key)
 	}
-	return n.with(key, m)
+	return n.with(e, key, m)
+}
+
+// editable returns n if e owns it, else a copy that e owns; nil is empty.
+func (n *retainedNode) editable(e *hamt.Edit) *retainedNode {
+	switch {
+	case n == nil:
+		return &retainedNode{owner: e}
+	case n.owner == e:
+		return n
+	}
+	return &retainedNode{owner: e, m: n.m, kids: n.kids}
 }
 
 // with is put for a message and a key of words.
-func (n *retainedNode) with(key string, m *retained) (_ *retainedNode, old *retained) {
-	if n == nil {
-		n = &retainedNode{}
-	}
+func (n *retainedNode) with(e *hamt.Edit, key string, m *retained) (_ *retainedNode, old *retained) {
+	n = n.editable(e)
 	word, rest, more := strings.Cut(key, ".")
-	kid, _ := n.kids.Get(word)
+	was, _ := n.kids.Get(word)
+	var kid *retainedNode
 	if more {
-		kid, old = kid.with(rest, m)
+		kid, old = was.with(e, rest, m)
 	} else {
-		c := retainedNode{m: m}
-		if kid != nil {
-			old, c.kids = kid.m, kid.kids
-		}
-		kid = &c
+		kid = was.editable(e)
+		old, kid.m = kid.m, m
 	}
-	return &retainedNode{m: n.m, kids: n.kids.With(word, kid)}, old
+	if kid != was {
+		n.kids = n.kids.WithIn(e, word, kid)
+	}
+	return n, old
 }
 
-// without is put for nothing and a key of words. A node that is
-// empty then is nil, but for the root.
-func (n *retainedNode) without(key string) (_ *retainedNode, old *retained) {
+// without is put for nothing and a key of words. A node that is empty then
+// leaves the trie, but for the root.
+func (n *retainedNode) without(e *hamt.Edit, key string) (_ *retainedNode, old *retained) {
 	word, rest, more := strings.Cut(key, ".")
-	kid, ok := n.kids.Get(word)
+	was, ok := n.kids.Get(word)
 	if !ok {
 		return n, nil
 	}
-	c := *kid
+	kid := was
 	if more {
-		var sub *retainedNode
-		if sub, old = kid.without(rest); old == nil {
-			return n, nil
-		}
-		c = *sub
-	} else {
-		if old = kid.m; old == nil {
-			return n, nil
-		}
-		c.m = nil
+		kid, old = was.without(e, rest)
+	} else if old = was.m; old != nil {
+		kid = was.editable(e)
+		kid.m = nil
 	}
-	if c.m == nil && c.kids.Len() == 0 {
-		return &retainedNode{m: n.m, kids: n.kids.Without(word)}, old
+	if old == nil {
+		return n, nil
 	}
-	return &retainedNode{m: n.m, kids: n.kids.With(word, &c)}, old
+	n = n.editable(e)
+	if kid.m == nil && kid.kids.Len() == 0 {
+		n.kids = n.kids.WithoutIn(e, word)
+	} else if kid != was {
+		n.kids = n.kids.WithIn(e, word, kid)
+	}
+	return n, old
 }
 
 // get returns what is under key, or nil.
@@ -88,25 +101,21 @@ func (n *retainedNode) get(key string) *retained {
 	return n.m
 }
 
-// all yields every message.
-func (n *retainedNode) all() iter.Seq[*retained] {
-	return func(yield func(*retained) bool) { n.walk([]string{"#"}, []int{0, 1}, yield) }
+// retainedWalk is a part of a walk over what matches a pattern. It goes through
+// the trie in an order that does not depend on what else is in it, so that the
+// path of the last node is all that the next part needs, in whatever has become
+// of the trie.
+type retainedWalk struct {
+	words  []string // Of the pattern.
+	skip   func(key string) bool
+	path   []string // The words that lead to the node.
+	found  []*retained
+	want   int // How many messages more,
+	visits int // and nodes, until it stops.
 }
 
-// cursor begins a walk over what matches pattern.
-func (r *retention) cursor(pattern string, skip func(key string) bool) *RetainedCursor {
-	var words []string
-	if pattern != "" {
-		words = strings.Split(strings.Clone(pattern), ".")
-	}
-	root := r.root.Load()
-	next, stop := iter.Pull(func(yield func(*retained) bool) {
-		root.walk(words, alive(words, []int{0}), func(m *retained) bool {
-			return skip != nil && skip(m.key) || yield(m)
-		})
-	})
-	return &RetainedCursor{r: r, next: next, stop: stop}
-}
+// Each node may cost a walk a little of its time: so many for each message.
+const visitsPerMessage = 16
 
 // alive adds to at, places in words that are reached, those reached without a
 // word more: behind a '#'. Places ascend and come once.
@@ -119,38 +128,76 @@ func alive(words []string, at []int) []int {
 	return at
 }
 
-// walk yields what matches below n, where the places at in the pattern's words
-// are reached. Each message comes once, however many '#' the pattern has.
-func (n *retainedNode) walk(words []string, at []int, yield func(*retained) bool) bool {
-	if n.m != nil && at[len(at)-1] == len(words) && !yield(n.m) {
-		return false
+// walk finds what matches below n, where the places at in the pattern's words
+// are reached. Each message comes once, however many '#' the pattern has. If
+// resumed, the walk was at n before and goes on behind the path from. It reports
+// whether it came to the end; if not, path is where it stopped.
+func (w *retainedWalk) walk(n *retainedNode, at []int, resumed bool, from []string) bool {
+	if !resumed {
+		if n.m != nil && at[len(at)-1] == len(w.words) && (w.skip == nil || !w.skip(n.m.key)) {
+			w.found = append(w.found, n.m)
+			w.want--
+		}
+		if w.visits--; w.want <= 0 || w.visits <= 0 {
+			return false
+		}
 	}
 	wild, live := false, false
 	for _, p := range at {
-		if p < len(words) {
+		if p < len(w.words) {
 			live = true
-			wild = wild || words[p] == "*" || words[p] == "#"
+			wild = wild || w.words[p] == "*" || w.words[p] == "#"
 		}
 	}
 	if !live {
 		return true
 	}
+	resumed = resumed && len(from) > 0
 	if !wild {
 		for i, p := range at {
-			if p == len(words) || slices.ContainsFunc(at[:i], func(o int) bool { return words[o] == words[p] }) {
+			if p == len(w.words) || slices.ContainsFunc(at[:i], func(o int) bool { return w.words[o] == w.words[p] }) {
 				continue
 			}
-			if kid, ok := n.kids.Get(words[p]); ok && !kid.walk(words, step(words, at, words[p]), yield) {
+			word := w.words[p]
+			if resumed && word != from[0] {
+				continue
+			}
+			if kid, ok := n.kids.Get(word); ok && !w.kid(kid, at, word, resumed, from) {
 				return false
 			}
+			resumed = false
 		}
 		return true
 	}
-	for word, kid := range n.kids.All() {
-		if next := step(words, at, word); len(next) > 0 && !kid.walk(words, next, yield) {
+	kids := n.kids.All()
+	if resumed {
+		kids = n.kids.From(from[0])
+	}
+	for word, kid := range kids {
+		if !w.kid(kid, at, word, resumed && word == from[0], from) {
 			return false
 		}
 	}
+	return true
+}
+
+// kid walks what is below n's kid, which word leads to. If resumed, that is the
+// first one of from.
+func (w *retainedWalk) kid(kid *retainedNode, at []int, word string, resumed bool, from []string) bool {
+	if last := len(w.words) - 1; at[0] != last || w.words[last] != "#" {
+		at = step(w.words, at, word)
+	}
+	if len(at) == 0 {
+		return true
+	}
+	if resumed {
+		from = from[1:]
+	}
+	w.path = append(w.path, word)
+	if !w.walk(kid, at, resumed, from) {
+		return false
+	}
+	w.path = w.path[:len(w.path)-1]
 	return true
 }
 

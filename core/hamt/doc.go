@@ -13,7 +13,8 @@
 // A node holds an entry directly until a second one shares its slot; removal
 // folds a node with one entry left back into its parent, so a map's shape
 // depends only on what is in it. Keys whose 64 hash bits are all equal share a
-// list at the bottom.
+// list at the bottom. Walks go through the slots in their order, which makes it
+// one of the keys: a walk can be continued in another version.
 //
 // Goroutines: none. A Map may be read and derived from by any goroutine. An
 // Edit or a Builder belongs to one goroutine.

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"math/bits"
+	"slices"
 	"unsafe"
 )
 
@@ -105,7 +106,8 @@ func (m Map[K, V]) With(k K, v V) Map[K, V] { return m.WithIn(nil, k, v) }
 // Without returns m without k; that is m itself if k is not in it.
 func (m Map[K, V]) Without(k K) Map[K, V] { return m.WithoutIn(nil, k) }
 
-// All yields each entry once, in no particular order.
+// All yields each entry once. Their order is that of From: it depends on the
+// keys alone, within one process, and two maps have what they share in the same.
 func (m Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		if m.root != nil {
@@ -114,16 +116,75 @@ func (m Map[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
-func (n *node[K, V]) all(yield func(K, V) bool) bool {
-	for i := range n.entries {
-		if !yield(n.entries[i].key, n.entries[i].value) {
-			return false
+// From yields what All does from k on, where k need not be in the map: a walk
+// can go on, behind the key at which it stopped, in a later version.
+func (m Map[K, V]) From(k K) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		if m.root != nil {
+			m.root.from(0, hashOf(k), k, yield)
 		}
 	}
-	for _, kid := range n.kids {
-		if !kid.all(yield) {
+}
+
+func (n *node[K, V]) all(yield func(K, V) bool) bool {
+	return n.slots(n.entryBits|n.kidBits, yield)
+}
+
+// slots yields what is in the given slots of n, or the list of a bottom node.
+func (n *node[K, V]) slots(slots uint32, yield func(K, V) bool) bool {
+	if n.entryBits|n.kidBits == 0 {
+		return n.list(0, yield)
+	}
+	for ; slots != 0; slots &= slots - 1 {
+		bit := slots & -slots
+		if n.kidBits&bit != 0 {
+			if !n.kids[bits.OnesCount32(n.kidBits&(bit-1))].all(yield) {
+				return false
+			}
+			continue
+		}
+		e := &n.entries[bits.OnesCount32(n.entryBits&(bit-1))]
+		if !yield(e.key, e.value) {
 			return false
 		}
 	}
 	return true
+}
+
+func (n *node[K, V]) list(from int, yield func(K, V) bool) bool {
+	for i := range n.entries[from:] {
+		if e := &n.entries[from+i]; !yield(e.key, e.value) {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *node[K, V]) from(shift uint, hash uint64, k K, yield func(K, V) bool) bool {
+	if shift >= 64 {
+		return n.list(max(0, slices.IndexFunc(n.entries, func(e entry[K, V]) bool { return e.key == k })), yield)
+	}
+	bit := uint32(1) << (hash >> shift & levelMask)
+	if n.kidBits&bit != 0 {
+		if !n.kids[bits.OnesCount32(n.kidBits&(bit-1))].from(shift+levelBits, hash, k, yield) {
+			return false
+		}
+	} else if n.entryBits&bit != 0 {
+		e := &n.entries[bits.OnesCount32(n.entryBits&(bit-1))]
+		if !before(e.hash, hash) && !yield(e.key, e.value) {
+			return false
+		}
+	}
+	behind := (n.entryBits | n.kidBits) &^ (bit | (bit - 1))
+	return behind == 0 || n.slots(behind, yield)
+}
+
+// before reports whether a key with hash a comes before one with hash b: the
+// first level at which they differ decides.
+func before(a, b uint64) bool {
+	if a == b {
+		return false
+	}
+	shift := bits.TrailingZeros64(a^b) / levelBits * levelBits
+	return a>>shift&levelMask < b>>shift&levelMask
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -206,6 +207,44 @@ func TestKeysOfAnyKind(t *testing.T) {
 		}
 		if v, ok := ints.Get(uint64(i) << 40); !ok || v != i {
 			t.Fatalf("int %d: %d %v", i, v, ok)
+		}
+	}
+}
+
+// A walk that stops and goes on in another version sees each key once that is
+// in both.
+func TestFromGoesOnBehindAKey(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, size := range []int{1, 2, 30, 3000} {
+		var m Map[string, int]
+		for i := range size {
+			m = m.With(fmt.Sprint(i), i)
+		}
+		var order []string
+		for k := range m.All() {
+			order = append(order, k)
+		}
+		for range 20 {
+			i := r.IntN(size)
+			fewer := m
+			var want []string
+			for n, k := range order {
+				if r.IntN(3) == 0 {
+					fewer = fewer.Without(k)
+				} else if n >= i {
+					want = append(want, k)
+				}
+			}
+			var got []string
+			for k := range fewer.From(order[i]) {
+				got = append(got, k)
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("from %s of %d: got %q, want %q", order[i], size, got, want)
+			}
+		}
+		for range m.From(order[0]) {
+			break
 		}
 	}
 }
