@@ -22,13 +22,14 @@ func TestReplacedRetainedLeaveNoTimes(t *testing.T) {
 	}
 	var touched Touched
 	for range 10_000 {
-		var m Publication
+		ms := make([]Publication, 1)
+		m := &ms[0]
 		m.Reset()
 		m.RoutingKey, m.Body, m.Retain, m.TTLMS = "k", []byte("v"), true, 1e9
-		if _, err := p.Route(target, &m); err != nil {
+		if _, err := p.Route(target, m); err != nil {
 			t.Fatal(err)
 		}
-		p.Publish([]Publication{m}, &touched)
+		p.Publish(ms, &touched)
 	}
 	r := s.VHost().retentionOf("amq.topic")
 	r.mu.Lock()
