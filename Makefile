@@ -64,7 +64,7 @@ test-invariants: ## The core's tests with its self-checks on
 
 .PHONY: test-clients
 test-clients: prepare ## Only the client programs, without the race detector
-	go test -count 1 -timeout 10m -tags clients ./tests/clients/
+	go test -count 1 -timeout 10m -tags clients ./tests/clients/...
 
 .PHONY: crash
 crash: ## Kill brokers for CRASHTIME (10m) and cut the power at every point

@@ -3,7 +3,6 @@
 package mqtt
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"os"
@@ -97,32 +96,4 @@ func hostPort(t *testing.T, addr string) (host, port string) {
 		t.Fatal(err)
 	}
 	return host, port
-}
-
-// background is a program that runs beside the test. Its output is complete
-// when wait returns.
-type background struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	out bytes.Buffer
-}
-
-func startProgram(t *testing.T, name string, args ...string) *background {
-	t.Helper()
-	b := &background{t: t, cmd: exec.CommandContext(t.Context(), name, args...)}
-	b.cmd.Stdout, b.cmd.Stderr = &b.out, &b.out
-	if err := b.cmd.Start(); err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return b
-}
-
-func (b *background) wait() string {
-	b.t.Helper()
-	late := time.AfterFunc(patience, func() { b.cmd.Process.Kill() })
-	defer late.Stop()
-	if err := b.cmd.Wait(); err != nil {
-		b.t.Fatalf("%s: %v\n%s", strings.Join(b.cmd.Args, " "), err, b.out.String())
-	}
-	return b.out.String()
 }
