@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"math"
 	"net"
@@ -117,7 +118,7 @@ func (c *conn) clientID(p *wire.ConnectPacket) (assigned bool, err error) {
 // login finds out who the client is and which virtual host it wants.
 func (c *conn) login(p *wire.ConnectPacket) (u auth.User, err error) {
 	o := &c.srv.opts
-	c.client.vhost = o.VHost
+	c.client.vhost = c.srv.vhostOfPort(c.nc.LocalAddr())
 	loopback := netx.IsLoopback(c.nc.RemoteAddr())
 	if !p.HasUser && !p.HasPassword {
 		if o.NoAnonymous {
@@ -128,7 +129,7 @@ func (c *conn) login(p *wire.ConnectPacket) (u auth.User, err error) {
 		if !ok || !c.srv.broker.MayLogin(o.AnonymousUser, loopback) {
 			return u, fail(wire.NotAuthorized, "anonymous clients are user '%s', who may not log in from here", o.AnonymousUser)
 		}
-		return u, nil
+		return u, c.findVHost()
 	}
 	name := p.User
 	if i := strings.LastIndexByte(name, ':'); i >= 0 && !o.IgnoreColons {
@@ -137,15 +138,45 @@ func (c *conn) login(p *wire.ConnectPacket) (u auth.User, err error) {
 	c.client.user = name
 	if p.HasUser && p.HasPassword && p.Password != "" {
 		if u, err = c.srv.broker.Authenticate(name, p.Password, loopback); err == nil {
-			if _, ok := c.srv.broker.VHost(c.client.vhost); ok {
-				return u, nil
-			}
-			return u, fail(wire.BadUserNameOrPassword, "no virtual host '%s'", c.client.vhost)
+			return u, c.findVHost()
 		}
 		// As RabbitMQ: a user that may log in from this machine only is known, but
 		// not authorized. Core does not say which it was, on purpose.
 	}
 	return u, fail(wire.BadUserNameOrPassword, "login of user '%s' refused", name)
+}
+
+// findVHost fails if the virtual host that the client wants is not there.
+func (c *conn) findVHost() error {
+	if _, ok := c.srv.broker.VHost(c.client.vhost); !ok {
+		return fail(wire.BadUserNameOrPassword, "no virtual host '%s'", c.client.vhost)
+	}
+	return nil
+}
+
+// portMapping is the global parameter that gives listeners' ports a virtual
+// host each, as in RabbitMQ: {"1883": "devices"}.
+const portMapping = "mqtt_port_to_vhost_mapping"
+
+// vhostOfPort is the virtual host of clients that connect to local and whose
+// user name does not begin with one. What is set while the broker runs counts
+// for those who connect from then on.
+func (s *Server) vhostOfPort(local net.Addr) string {
+	value := s.broker.Global(portMapping)
+	if value == nil {
+		return s.opts.VHost
+	}
+	var ports map[string]json.RawMessage
+	if err := json.Unmarshal(value, &ports); err != nil {
+		s.log.Warn("global parameter is no object of ports and virtual hosts", "name", portMapping, "error", err)
+		return s.opts.VHost
+	}
+	_, port := hostPort(local)
+	var vhost string
+	if json.Unmarshal(ports[port], &vhost) != nil || vhost == "" {
+		return s.opts.VHost
+	}
+	return vhost
 }
 
 // forEver is a session expiry interval without end (3.1.2.11.2).
@@ -327,7 +358,6 @@ func (c *conn) endSession() {
 		}
 		return
 	}
-	c.closeFeeds()
 	var t core.Touched
 	c.out.Lock()
 	c.underOut.leaving = true
@@ -338,6 +368,7 @@ func (c *conn) endSession() {
 	}
 	c.work.settles.settle(&t)
 	t.Flush()
+	c.finishFeeds()
 	if c.row != nil {
 		c.row.Remove()
 		c.row = nil

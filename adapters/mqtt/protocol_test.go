@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -618,6 +619,71 @@ func TestAnonymousIsSwitchedOff(t *testing.T) {
 	s := newTestServer(t, func(o *Options, _ *core.Options) { o.NoAnonymous = true })
 	if ack := s.dial(t).connect(wire.V5, "a", nil); ack.Code != wire.BadUserNameOrPassword {
 		t.Error(ack.Code)
+	}
+}
+
+// TestVHostByPort: a name before the user's wins, then the port's virtual host,
+// then the default one. What is set counts for the next connection.
+func TestVHostByPort(t *testing.T) {
+	s := newTestServer(t, nil)
+	for _, v := range []string{"devices", "named"} {
+		if err := s.broker.PutVHost(core.VHostDef{Name: v}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.broker.SetPermission("guest", v, auth.Permission{Configure: ".*", Write: ".*", Read: ".*"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(user string) func(*wire.ConnectPacket) {
+		return func(p *wire.ConnectPacket) {
+			if user != "" {
+				p.HasUser, p.User, p.HasPassword, p.Password = true, user, true, "guest"
+			}
+		}
+	}
+	for i, c := range []struct {
+		mapping, user, want string // An empty want: refused.
+	}{
+		{"", "guest", "/"},
+		{`{"` + port + `": "devices"}`, "guest", "devices"},
+		{`{"` + port + `": "devices"}`, "", "devices"},
+		{`{"` + port + `": "devices"}`, "named:guest", "named"},
+		{`{"1": "devices"}`, "guest", "/"},
+		{`{"1": 2, "` + port + `": "named"}`, "guest", "named"},
+		{`{"` + port + `": 7}`, "guest", "/"},
+		{`"nonsense"`, "guest", "/"},
+		{`{"` + port + `": "gone"}`, "guest", ""},
+		{`{"` + port + `": "gone"}`, "", ""},
+	} {
+		if c.mapping != "" {
+			if err := s.broker.SetGlobal("mqtt_port_to_vhost_mapping", json.RawMessage(c.mapping)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k := s.dial(t)
+		ack := k.connect(wire.V5, fmt.Sprint("c", i), as(c.user))
+		if c.want == "" {
+			if ack.Code != wire.BadUserNameOrPassword {
+				t.Errorf("%+v: %v", c, ack.Code)
+			}
+			continue
+		}
+		in := ""
+		for r := range s.broker.Registry().Rows(RowConnection) {
+			if a := r.Attributes(); a["client_id"] == fmt.Sprint("c", i) {
+				in = a["vhost"].(string)
+			}
+		}
+		if ack.Code != wire.Success || in != c.want {
+			t.Errorf("%+v: %v, in %q", c, ack.Code, in)
+		}
+	}
+	if err := s.broker.ClearGlobal("mqtt_port_to_vhost_mapping"); err != nil {
+		t.Fatal(err)
 	}
 }
 

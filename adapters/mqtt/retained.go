@@ -1,6 +1,8 @@
 package mqtt
 
 import (
+	"context"
+
 	"leveret/adapters/mqtt/wire"
 	"leveret/core"
 )
@@ -16,9 +18,15 @@ type feed struct {
 
 // Steps of a feed.
 const (
-	feedStep   = 64 // Messages for QoS 0 at a time.
-	storedStep = 32 // Messages put into the session's queue at a time.
+	feedStep   = 64  // Messages for QoS 0 at a time.
+	storedStep = 32  // Messages put into the session's queue at a time.
+	finishStep = 512 // The same when the client is gone.
 )
+
+// finishMax bounds how long it may take to put the rest into the queue of a
+// session whose client is gone: its next connection waits for that, but not for
+// longer than attachTimeout.
+const finishMax = attachTimeout * 2 / 3
 
 // sendRetained begins a feed if the subscription is to have one (3.3.1-9 to
 // 3.3.1-11).
@@ -124,12 +132,38 @@ func (c *conn) expiryLeft(p *wire.OutPublish, e encoded, m *core.Message) bool {
 	return true
 }
 
-// closeFeeds ends all of them.
-func (c *conn) closeFeeds() {
-	for _, f := range c.feeds {
-		f.cursor.Close()
-	}
+// finishFeeds ends all of them. What a lasting session was to get at QoS 1 or 2
+// goes into its queue now, where it waits for the next connection. That takes as
+// long as the log takes.
+func (c *conn) finishFeeds() {
+	feeds := c.feeds
 	c.feeds = nil
+	if len(feeds) == 0 {
+		return
+	}
+	limit := finishMax
+	if c.srv.stopping.Load() {
+		limit = c.srv.opts.ShutdownTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for _, f := range feeds {
+		more := c.holds.Lasting() && f.sub.Grade > 0
+		for more && ctx.Err() == nil {
+			var t core.Touched
+			p := c.feeder()
+			more = c.holds.Feed(f.cursor, p, finishStep, &t)
+			t.Flush()
+			if p.AheadOfLog() {
+				p.Pace(ctx.Done())
+			}
+		}
+		f.cursor.Close()
+		if more {
+			c.srv.log.Warn("MQTT session misses retained messages: there was no time to store them all",
+				append(c.who(), "filter", f.sub.Filter)...)
+		}
+	}
 }
 
 // nudge has the reader look at its feeds although the client says nothing. Any

@@ -365,6 +365,47 @@ func TestManyRetained(t *testing.T) {
 	}
 }
 
+// TestRetainedOutlastTheConnection: what a new subscription was to get and has
+// not got comes to the session's next connection.
+func TestRetainedOutlastTheConnection(t *testing.T) {
+	s := newTestServer(t, nil)
+	b, _ := s.open(t, wire.V5, "b", nil)
+	const n = 2000
+	var all []byte
+	for i := range n {
+		all = append(all, pub{topic: fmt.Sprintf("many/%d", i), payload: "x", retain: true, qos: 1, id: uint16(i + 1)}.bytes(wire.V5)...)
+	}
+	b.send(all)
+	for i := range n {
+		b.expectAck(wire.Puback, uint16(i+1))
+	}
+	for qos := byte(1); qos <= 2; qos++ {
+		id := fmt.Sprint("a", qos)
+		a, _ := s.open(t, wire.V5, id, lasting)
+		a.subscribe(qos, "many/#")
+		a.expectPublish() // And no acknowledgement: the others stay behind.
+		a.drop(s)
+		b.publish(pub{topic: "many/0", payload: "later", qos: 1, id: 1})
+		b.expectAck(wire.Puback, 1)
+		a, ack := s.open(t, wire.V5, id, lasting)
+		if !ack.SessionPresent {
+			t.Fatal("no session")
+		}
+		seen := map[string]bool{}
+		for len(seen) < n {
+			m := a.expectPublish()
+			if seen[m.topic] || m.payload != "x" || !m.retain {
+				t.Fatalf("%+v after %d", m, len(seen))
+			}
+			seen[m.topic] = true
+			a.ack(wire.Puback, m.id)
+		}
+		if m := a.expectPublish(); m.payload != "later" || m.retain {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
 func TestWill(t *testing.T) {
 	each(t, func(t *testing.T, v byte) {
 		s := newTestServer(t, nil)
