@@ -63,7 +63,7 @@ func (c *conn) publish(h wire.Header, body []byte, own bool) error {
 	m.Reset()
 	m.RoutingKey = key
 	m.Form = core.FormMQTT
-	m.Origin = c.holds.Origin()
+	m.Origin = c.client.origin
 	flags := qos
 	if h.Retain() {
 		flags |= flagRetain

@@ -97,18 +97,26 @@ func (t *sysTopics) publishAll() {
 	number("clients/connected", connected)
 	number("clients/active", connected)
 	number("clients/maximum", s.stats.connectsMax.Load())
-	total, retained, subscriptions := connected, 0, 0
-	if v, ok := s.broker.VHost(s.opts.VHost); ok {
-		total = 0
+	disconnected, retained, subscriptions := int64(0), 0, 0
+	for _, v := range s.broker.VHosts() {
 		for c := range v.Clients() {
-			total++
-			subscriptions += c.Subscriptions
+			if c.Attached == nil {
+				disconnected++
+				subscriptions += c.Subscriptions
+			}
 		}
+		n, _ := v.RetainedCount()
+		retained += n
 	}
-	_ = retained
-	number("clients/total", total)
-	number("clients/disconnected", total-min(total, connected))
-	number("clients/inactive", total-min(total, connected))
+	for _, c := range s.connections() {
+		c.out.Lock()
+		subscriptions += len(c.underOut.filters.byName)
+		c.out.Unlock()
+	}
+	number("retained messages/count", int64(retained))
+	number("clients/total", connected+disconnected)
+	number("clients/disconnected", disconnected)
+	number("clients/inactive", disconnected)
 	number("subscriptions/count", int64(subscriptions))
 	number("messages/received", int64(n[0]))
 	number("messages/sent", int64(n[1]))

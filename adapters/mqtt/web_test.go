@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"leveret/adapters/mqtt/wire"
+	"leveret/core"
 )
 
 // wsStream is a client's byte stream over WebSocket, a message for each write.
@@ -111,6 +112,26 @@ func TestWebSocket(t *testing.T) {
 			if ws != nil {
 				ws.Close()
 			}
+		}
+	}
+}
+
+// TestWebOrigins lets in the pages that it is told, and what is no browser.
+func TestWebOrigins(t *testing.T) {
+	s := newTestServer(t, func(o *Options, _ *core.Options) { o.WebSocketOrigins = []string{"https://good.example"} })
+	addr := serveWeb(t, s)
+	for origin, ok := range map[string]bool{"": true, "https://good.example": true, "https://bad.example": false, "http://good.example": false} {
+		d := websocket.Dialer{Subprotocols: []string{"mqtt"}, HandshakeTimeout: patience}
+		h := http.Header{}
+		if origin != "" {
+			h.Set("Origin", origin)
+		}
+		ws, resp, err := d.Dial("ws://"+addr+"/ws", h)
+		if ok && err != nil || !ok && (resp == nil || resp.StatusCode != http.StatusForbidden) {
+			t.Errorf("%q: %v", origin, err)
+		}
+		if ws != nil {
+			ws.Close()
 		}
 	}
 }

@@ -116,6 +116,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		SysInterval:      s.MQTTSys,
 		SysUser:          s.DefaultUser,
 		ConnectTimeout:   s.HandshakeTimeout,
+		WebSocketOrigins: set.WebMQTTOrigins,
 	})
 	mgmtServer := mgmt.NewServer(mgmt.Options{
 		Broker:    broker,

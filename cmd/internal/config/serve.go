@@ -15,10 +15,11 @@ import (
 // Serve are the broker's flags. Tags carry the whole description; kong fills
 // the fields from flags, then environment, then default.
 type Serve struct {
-	AMQPAddr    []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
-	MQTTAddr    []string `name:"mqtt-addr" group:"listeners" env:"LEVERET_MQTT_ADDR" default:":1883" placeholder:"ADDR" help:"Where MQTT clients connect; none to serve no MQTT. [:1883]"`
-	WebMQTTAddr []string `name:"web-mqtt-addr" group:"listeners" env:"LEVERET_WEB_MQTT_ADDR" default:":15675" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket, path /ws; none to serve none. [:15675]"`
-	HTTPAddr    []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
+	AMQPAddr       []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
+	MQTTAddr       []string `name:"mqtt-addr" group:"listeners" env:"LEVERET_MQTT_ADDR" default:":1883" placeholder:"ADDR" help:"Where MQTT clients connect; none to serve no MQTT. [:1883]"`
+	WebMQTTAddr    []string `name:"web-mqtt-addr" group:"listeners" env:"LEVERET_WEB_MQTT_ADDR" default:":15675" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket, path /ws; none to serve none. [:15675]"`
+	WebMQTTOrigins []string `name:"web-mqtt-origins" group:"listeners" env:"LEVERET_WEB_MQTT_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
+	HTTPAddr       []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
 
 	STOMPAddr       []string `name:"stomp-addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
 	WebSTOMPAddr    []string `name:"web-stomp-addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
@@ -101,16 +102,17 @@ const (
 
 // Settings are what Serve comes to on this machine.
 type Settings struct {
-	Listeners     []Listener // At least one.
-	TLS           bool       // One of them is served over TLS.
-	WebOrigins    []string   // Nil for all.
-	PprofAddr     string     // Empty serves none.
-	NodeName      string
-	LoopbackUsers []string // Not nil.
-	Definitions   []byte   // The file to import at start; nil for none.
-	MachineBytes  int64    // Memory of machine or container; 0 if unknown.
-	MemoryBytes   int64    // What live messages may take.
-	GoMemoryBytes int64    // What the Go runtime is told to stay under.
+	Listeners      []Listener // At least one.
+	TLS            bool       // One of them is served over TLS.
+	WebOrigins     []string   // Of STOMP; nil for all.
+	WebMQTTOrigins []string   // Nil for all.
+	PprofAddr      string     // Empty serves none.
+	NodeName       string
+	LoopbackUsers  []string // Not nil.
+	Definitions    []byte   // The file to import at start; nil for none.
+	MachineBytes   int64    // Memory of machine or container; 0 if unknown.
+	MemoryBytes    int64    // What live messages may take.
+	GoMemoryBytes  int64    // What the Go runtime is told to stay under.
 }
 
 // Resolve checks s and works out what depends on the machine. Its errors name
@@ -123,6 +125,9 @@ func (s *Serve) Resolve() (*Settings, error) {
 	}
 	if !only(s.WebSTOMPOrigins, "all") {
 		out.WebOrigins = s.WebSTOMPOrigins
+	}
+	if !only(s.WebMQTTOrigins, "all") {
+		out.WebMQTTOrigins = s.WebMQTTOrigins
 	}
 	if s.Pprof != "" {
 		if out.PprofAddr, err = address("--pprof", s.Pprof); err != nil {
