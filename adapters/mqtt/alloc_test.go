@@ -56,14 +56,18 @@ func TestPublishAllocatesNothing(t *testing.T) {
 	payload := string(bytes.Repeat([]byte("x"), 128))
 	for version := wire.V311; version <= wire.V5; version++ {
 		for qos := byte(0); qos <= 1; qos++ {
-			for name, topic := range map[string]func(i int) string{
-				"one topic":   func(int) string { return "t/a" },
-				"many topics": func(i int) string { return fmt.Sprintf("t/%d/x", i) },
+			for name, c := range map[string]struct {
+				topic func(i int) string
+				max   float64
+			}{
+				"one topic": {func(int) string { return "t/a" }, 0},
+				// Routes may compete for a place in a cache.
+				"many topics": {func(i int) string { return fmt.Sprintf("t/%d/x", i) }, n / 10},
 			} {
 				p := newPipes(t, version, qos)
 				var publishes []byte
 				for i := range n {
-					publishes = append(publishes, pub{topic: topic(i), payload: payload, qos: qos, id: uint16(i + 1)}.bytes(version)...)
+					publishes = append(publishes, pub{topic: c.topic(i), payload: payload, qos: qos, id: uint16(i + 1)}.bytes(version)...)
 				}
 				in, acks := make([]byte, len(publishes)), make([]byte, 0, n*4)
 				round := func() {
@@ -87,8 +91,8 @@ func TestPublishAllocatesNothing(t *testing.T) {
 				if sent := p.publisher.srv.counts()[1] - before[1]; sent != 101*n {
 					t.Errorf("version %d, QoS %d, %s: %d delivered", version, qos, name, sent)
 				}
-				if got >= 1 {
-					t.Errorf("version %d, QoS %d, %s: %v allocations for %d messages, want 0", version, qos, name, got, n)
+				if got > c.max {
+					t.Errorf("version %d, QoS %d, %s: %v allocations for %d messages", version, qos, name, got, n)
 				}
 			}
 		}
