@@ -30,10 +30,16 @@ def say(channel, exchange, key, body, **properties):
 def on_news(channel, method, properties, body):
     """From devices, over MQTT: greenhouse/north/temperature is this routing key."""
     _, house, what = method.routing_key.split(".")
+    try:
+        text = body.decode()
+        degrees = float(text) if what == "temperature" else None
+    except ValueError:
+        print(f"not a reading: {body!r}", flush=True)
+        channel.basic_ack(method.delivery_tag)
+        return
     known = houses.setdefault(house, {})
-    known[what] = body.decode()
-    if what == "temperature":
-        degrees = float(body)
+    known[what] = text
+    if degrees is not None:
         wanted = "open" if degrees > limit else "closed" if degrees < limit - 2 else None
         # Only when a limit is crossed: until then what was ordered by hand stays.
         if wanted and wanted != known.get("wanted"):
@@ -46,9 +52,13 @@ def on_order(channel, method, properties, body):
     """From the page, over STOMP: it wants the answer where its reply-to says."""
     global limit
     try:
-        limit = float(json.loads(body).get("limit", limit))
-        print(f"the limit is {limit:g}", flush=True)
-    except (ValueError, TypeError, AttributeError):
+        order = json.loads(body)
+        if "limit" in order:
+            limit = float(order["limit"])
+            print(f"the limit is {limit:g}", flush=True)
+            for known in houses.values():
+                known.pop("wanted", None)  # The next reading decides anew.
+    except (ValueError, TypeError):
         print(f"not an order: {body!r}", flush=True)
     if properties.reply_to:
         answer = json.dumps({"limit": limit, "houses": houses})

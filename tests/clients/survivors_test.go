@@ -20,7 +20,7 @@ func TestWhatIsConfirmedInAnyProtocolSurvives(t *testing.T) {
 		}
 	}
 	log, data := filepath.Join(t.TempDir(), "broker.log"), t.TempDir()
-	run := func(what string) *process {
+	run := func(what string) {
 		b, err := startLeveret(binary, log, data)
 		if err != nil {
 			t.Fatal(err)
@@ -33,7 +33,7 @@ func TestWhatIsConfirmedInAnyProtocolSurvives(t *testing.T) {
 		if what == "fill" {
 			p.waitLine("^filled$")
 			b.kill()
-			return p
+			return
 		}
 		wantLines(t, p.finish(), "AMQP has all", "MQTT has all", "STOMP has all", "retained is there")
 		if err := b.stop(); err != nil {
@@ -42,8 +42,7 @@ func TestWhatIsConfirmedInAnyProtocolSurvives(t *testing.T) {
 		if err := b.checkLog(); err != nil {
 			t.Error(err)
 		}
-		return p
 	}
-	run("fill").kill()
+	run("fill")
 	run("read")
 }
