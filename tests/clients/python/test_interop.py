@@ -458,6 +458,51 @@ def test_shared_subscription_of_mqtt_shares_what_others_send(mqtt, stomper, chan
     assert shares[0] | shares[1] == set(range(20)) and all(shares)
 
 
+def test_workers_of_two_protocols_share_a_queue(mqtt, stomper, channel, queue):
+    bound(channel, queue, "work.#")
+    channel.basic_qos(prefetch_count=1)
+    page, device = stomper(), mqtt()
+    page.subscribe("/amq/queue/" + queue, ack="client-individual", prefetch_count="1")
+    consumer = Consumer(channel, queue)
+    for i in range(100):
+        device.publish("work/x", b"%d" % i)
+    done = {"amqp": [], "stomp": []}
+
+    def all_done():
+        while len(consumer.messages) > len(done["amqp"]):
+            done["amqp"].append(consumer.messages[len(done["amqp"])].body)
+            consumer.ack(len(done["amqp"]) - 1)
+        while not page.messages.empty():
+            frame = page.next()
+            done["stomp"].append(frame.body)
+            page.ack(frame)
+        return len(done["amqp"]) + len(done["stomp"]) >= 100
+
+    eventually(all_done, "all the work", channel.connection)
+    assert sorted(done["amqp"] + done["stomp"], key=int) == [b"%d" % i for i in range(100)]
+    assert done["amqp"] and done["stomp"]
+
+
+def test_transactions_reach_the_others_whole_or_not_at_all(mqtt, stomper, connect):
+    """Both ways of undoing, then both ways of doing."""
+    device, page = mqtt(), stomper()
+    device.subscribe("tx/#")
+    ch = connect().channel()
+    ch.tx_select()
+    for end in ch.tx_rollback, ch.tx_commit:
+        for i in range(3):
+            ch.basic_publish(TOPICS, "tx.amqp", b"%d" % i)
+        end()
+    for end in page.connection.abort, page.connection.commit:
+        page.connection.begin("t")
+        for i in range(3, 6):
+            page.connection.send("/topic/tx.stomp", b"%d" % i, headers={"transaction": "t"})
+        end("t")
+    assert [device.next().payload for _ in range(6)] == [b"%d" % i for i in range(6)]
+    page.send("/topic/tx.stomp", b"end")
+    assert device.next().payload == b"end"
+
+
 # Things that go while they are used
 
 
