@@ -113,8 +113,9 @@
 // start, and may be very small.
 //
 // The next segment, and one more in reserve, are ready before the writer needs
-// them. That is where a full disk is noticed: OnState reports it, sets wait, and
-// what frees space goes on, in the reserve too. When even that is full, notes
+// them. That is where a full disk is noticed: OnState reports it, sets with
+// messages wait, and the rest overtakes them, in the reserve too: what frees
+// space, and what clients note on their way to that. When even that is full, notes
 // take effect without a record and become durable by the next checkpoint, whose
 // two files have had their blocks all along.
 //
@@ -168,8 +169,8 @@
 //
 // # Reading order
 //
-// set.go, ring.go, queue.go and clients.go take changes in; log.go hands them over; writer.go
-// and group.go write; place.go and index.go remember; read.go reads. janitor.go,
+// set.go, ring.go, queue.go and clients.go take changes in; log.go hands them over; writer.go,
+// setlist.go and group.go write; place.go and index.go remember; read.go reads. janitor.go,
 // slots.go, checkpoint.go and compact.go keep house. open.go, recover.go and
 // live.go start. check.go and backup.go are for operators. segments.go names
 // files; package segment knows their insides.

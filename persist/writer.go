@@ -27,9 +27,17 @@ type writer struct {
 	atSet int   // The first set of work that is not written.
 	atN   int   // The first note.
 	moves []*moveRecord
-	held  bool // Sets wait for a segment to be prepared.
-	// deferred are sets with slots whose messages are in sets not yet closed.
-	deferred []*changeSet
+	held  bool // Not even what frees space can go on.
+
+	// short says that there is no segment for sets with messages: they wait, and
+	// with them what must not be written before them. The rest overtakes them.
+	short   bool
+	waiting setList
+	// deferred are sets with slots whose messages are in sets not yet closed, or
+	// waiting, and what must not be written before them.
+	deferred setList
+	from     *setList // What nextSet returned is in there, nil for work,
+	fromAt   int      // at this place.
 }
 
 // run writes until the log is closed and everything is written.
@@ -53,8 +61,9 @@ func (w *writer) run() {
 		}
 		for {
 			closed := w.take()
+			w.short = w.short && !w.roomy()
 			if w.idle() || w.held && !w.resume() {
-				if closed && (w.idle() || l.janitor.spaceError() != nil) {
+				if closed && (w.idle() && w.waiting.empty() || l.janitor.spaceError() != nil) {
 					w.end()
 					return
 				}
@@ -99,18 +108,22 @@ func (w *writer) take() (closed bool) {
 
 // idle reports whether there is nothing to do.
 func (w *writer) idle() bool {
-	return w.atSet == len(w.work.sets) && w.atN == len(w.work.notes) && len(w.moves) == 0 && !w.ripe()
+	return w.atSet == len(w.work.sets) && w.atN == len(w.work.notes) && len(w.moves) == 0 &&
+		(w.short || w.waiting.empty()) && w.deferred.ripe() < 0
 }
 
-// ripe reports whether the first set deferred can be written.
-func (w *writer) ripe() bool { return len(w.deferred) > 0 && !w.deferred[0].early() }
+// roomy reports whether sets with messages need not wait any more: the janitor
+// has prepared a segment for them, or they will never be written.
+func (w *writer) roomy() bool {
+	return w.log.failed() != nil || w.log.janitor.ready() > reserved
+}
 
 // resume reports whether what is held can go on: the janitor has prepared a
 // segment, or knows that it cannot.
 func (w *writer) resume() bool {
 	j := &w.log.janitor
 	frees := w.atN < len(w.work.notes) || len(w.moves) > 0
-	return w.log.failed() != nil || j.ready() > reserved || frees && (j.ready() > 0 || j.spaceError() != nil)
+	return w.log.failed() != nil || j.ready() > 0 || frees && j.spaceError() != nil
 }
 
 // round writes the work, group by group, or as much of it as there is room for.
@@ -142,11 +155,19 @@ func (w *writer) gather() {
 		}
 		if !w.fits(s.size) {
 			if w.group.empty() && w.wanted(s) {
-				if w.roll(s.size, s.refs == 0) {
-					continue
+				switch {
+				case w.roll(s.size, s.refs == 0):
+				case s.refs == 0:
+					w.held = true
+					return
+				default:
+					w.short = true
+					if w.from != &w.waiting {
+						w.passSet()
+						w.waiting.push(s)
+					}
 				}
-				w.held = true
-				return
+				continue
 			} else if w.group.empty() {
 				w.passSet()
 				w.group.addSet(s) // Nothing; it counts what s waits for.
@@ -164,31 +185,48 @@ func (w *writer) gather() {
 	}
 }
 
-// nextSet returns the set to be written next, or nil. One that is too early is
-// deferred, and so are all with slots behind it: a slot that was noted later
-// must stay the later one.
+// nextSet returns the set to be written next, or nil. On the way it puts aside
+// what is too early, or must wait for space, and what must stay behind that.
 func (w *writer) nextSet() *changeSet {
-	for w.atSet < len(w.work.sets) {
-		s := w.work.sets[w.atSet]
-		if len(s.holds) == 0 || len(w.deferred) == 0 && !s.early() {
+	w.from = nil
+	if first := w.waiting.first(); first != nil && (!w.short || !w.wanted(first)) {
+		w.from, w.fromAt = &w.waiting, 0
+		return first
+	}
+	for ; w.atSet < len(w.work.sets); w.atSet++ {
+		switch s := w.work.sets[w.atSet]; {
+		case s.early() || w.deferred.concerns(s):
+			w.deferred.push(s)
+		case w.waits(s):
+			w.waiting.push(s)
+		default:
 			return s
 		}
-		w.deferred = append(w.deferred, s)
-		w.atSet++
 	}
-	if w.ripe() {
-		return w.deferred[0]
+	for i := w.deferred.ripe(); i >= 0; i = w.deferred.ripe() {
+		s := w.deferred.sets[i]
+		if !w.waits(s) {
+			w.from, w.fromAt = &w.deferred, i
+			return s
+		}
+		w.deferred.remove(i)
+		w.waiting.push(s)
 	}
 	return nil
 }
 
+// waits reports whether s must wait for space, or for what does.
+func (w *writer) waits(s *changeSet) bool {
+	return w.short && (s.refs > 0 || w.waiting.concerns(s))
+}
+
 // passSet goes on behind what nextSet returned.
 func (w *writer) passSet() {
-	if w.atSet < len(w.work.sets) {
+	if w.from == nil {
 		w.atSet++
 		return
 	}
-	w.deferred = slices.Delete(w.deferred, 0, 1)
+	w.from.remove(w.fromAt)
 }
 
 // wanted reports whether some reference of s is still pending.
@@ -519,23 +557,28 @@ func (w *writer) completed(s *changeSet) {
 
 // fail ends all work with err.
 func (w *writer) fail(err error) {
+	w.failList(&w.waiting, err)
 	for ; w.atSet < len(w.work.sets); w.atSet++ {
 		w.complete(w.work.sets[w.atSet], err)
 	}
-	for _, s := range w.deferred {
-		w.complete(s, err)
-	}
-	w.deferred = nil
+	w.failList(&w.deferred, err)
 	tellMarked(w.work.notes[w.atN:])
 	w.atN, w.moves = len(w.work.notes), nil
 }
 
+func (w *writer) failList(l *setList, err error) {
+	for _, s := range l.sets {
+		w.complete(s, err)
+	}
+	*l = setList{}
+}
+
 // end leaves the log as Close wants it: all on disk.
 func (w *writer) end() {
-	if w.atSet < len(w.work.sets) {
+	if w.atSet < len(w.work.sets) || !w.waiting.empty() {
 		w.fail(ErrNoSpace)
 	}
-	if len(w.deferred) > 0 {
+	if !w.deferred.empty() {
 		w.fail(ErrClosed) // Their messages will never come.
 	}
 	if w.log.failed() == nil {
