@@ -86,8 +86,16 @@ type model struct {
 	done      map[uint64]bool
 	refused   map[uint64]bool
 	number    uint64
+	later     []modelLater // What the exchange "later" delays.
 	log       []string
 	unordered bool // This step requeued twice: a later delivery may stand before an earlier return.
+}
+
+// modelLater is a message that waits for its time.
+type modelLater struct {
+	due  int64
+	n    int // Ascending.
+	body string
 }
 
 func (m *model) failf(format string, args ...any) {
@@ -419,8 +427,12 @@ func (m *model) step() {
 		c = m.consumers[m.rng.IntN(len(m.consumers))]
 	}
 	switch k := m.rng.IntN(100); {
-	case k < 35:
+	case k < 32:
 		m.publish(q)
+	case k < 34:
+		m.delay()
+	case k < 35:
+		m.policy()
 	case k < 60 && c != nil:
 		op := []core.Settlement{core.Ack, core.Ack, core.Requeue, core.Fail, core.Discard}[m.rng.IntN(5)]
 		m.note("settle %v on %s", op, c.q.name)
@@ -451,6 +463,7 @@ func (m *model) step() {
 		d := int64(m.rng.IntN(40))
 		m.note("advance %d", d)
 		m.now += d
+		m.fire()
 		m.revive()
 		m.timeOut()
 		m.b.Advance(m.now)
@@ -467,6 +480,88 @@ func (m *model) step() {
 		var t core.Touched
 		c.c.SetPrefetch(n, &t)
 		t.Flush()
+	}
+}
+
+// policy puts the first queue under another policy, or under none.
+func (m *model) policy() {
+	q := m.queues[0]
+	q.max, q.ttl = []int{0, 0, 4, 9}[m.rng.IntN(4)], []int64{-1, -1, 30, 80}[m.rng.IntN(4)]
+	definition := ""
+	if q.max > 0 {
+		definition = fmt.Sprintf(`"max-length": %d`, q.max)
+	}
+	if q.ttl >= 0 {
+		if definition != "" {
+			definition += ", "
+		}
+		definition += fmt.Sprintf(`"message-ttl": %d`, q.ttl)
+	}
+	m.note("policy %s for %s", definition, q.name)
+	if definition == "" {
+		m.b.ClearPolicy("/", "p") // There may be none.
+	} else if err := m.b.PutPolicy(core.PolicyDef{VHost: "/", Name: "p", Pattern: "^" + q.name + "$", Definition: "{" + definition + "}"}); err != nil {
+		m.failf("policy: %v", err)
+	}
+	q.dropHead()
+	m.b.Advance(m.now)
+}
+
+// delay publishes to the exchange that delays, which leads to two queues, or
+// calls something off.
+func (m *model) delay() {
+	x, _ := m.s.VHost().Exchange("later")
+	if len(m.later) > 0 && m.rng.IntN(4) == 0 {
+		k := m.rng.IntN(len(m.later))
+		list := x.Delayed(core.DelayedID{}, len(m.later))
+		if len(list) != len(m.later) || list[k].ID.DueMS != m.later[k].due {
+			m.failf("%d delayed, want %d; number %d is due at %d", len(list), len(m.later), k, m.later[k].due)
+		}
+		m.note("call off %s", m.later[k].body)
+		if err := x.CancelDelayed(list[k].ID); err != nil {
+			m.failf("cancel: %v", err)
+		}
+		m.later = slices.Delete(m.later, k, k+1)
+		return
+	}
+	target, err := m.p.Target("later")
+	if err != nil {
+		m.failf("target: %v", err)
+	}
+	batch := make([]core.Publication, 1+m.rng.IntN(8))
+	for i := range batch {
+		msg := &batch[i]
+		msg.Reset()
+		m.next++
+		m.number++
+		body, delay := strconv.Itoa(m.next), int64(1+m.rng.IntN(120))
+		msg.Body, msg.Number, msg.Persistent = []byte(body), m.number, m.rng.IntN(2) == 0
+		msg.SetProperties(&core.Properties{Headers: core.Table{{Name: "x-delay", Value: delay}}, HeadersSet: true})
+		if _, err := m.p.Route(target, msg); err != nil {
+			m.failf("route: %v", err)
+		}
+		m.later = append(m.later, modelLater{m.now + delay, m.next, body})
+	}
+	slices.SortStableFunc(m.later, func(a, b modelLater) int { return int(a.due - b.due) })
+	m.note("delay x%d", len(batch))
+	var t core.Touched
+	m.p.Publish(batch, &t)
+	t.Flush()
+	for i := range batch {
+		clear(batch[i].Body)
+	}
+	m.b.Advance(m.now)
+}
+
+// fire moves what is due to where it goes.
+func (m *model) fire() {
+	for len(m.later) > 0 && m.later[0].due <= m.now {
+		l := m.later[0]
+		m.later = m.later[1:]
+		m.next++
+		for _, q := range []*modelQueue{m.queues[2], m.queues[3]} {
+			q.entries = append(q.entries, &modelEntry{n: m.next, body: l.body})
+		}
 	}
 }
 
@@ -734,9 +829,21 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 		}
 		m.queues = append(m.queues, q)
 	}
+	later := core.ExchangeDeclare{Name: "later", Type: "x-delayed-message", Durable: true, Arguments: core.Table{{Name: "x-delayed-type", Value: "fanout"}}}
+	if err := m.s.DeclareExchange(later); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{2, 3} {
+		if err := m.s.Bind(core.Binding{Source: "later", Destination: m.queues[i].name}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for range steps {
 		m.step()
 		m.check()
+	}
+	if err := m.s.DeleteExchange("later", false); err != nil {
+		m.failf("delete: %v", err)
 	}
 	// Everything settled and purged, the account must be empty.
 	for _, c := range slices.Clone(m.consumers) {
