@@ -120,7 +120,7 @@ func TestTamperingIsFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := startFake(t)
 			b.tamper = tc.tamper
-			rep, err := perfJSON(t, "--count=1000", "--drain-timeout=200ms", "--url="+b.url())
+			rep, err := perfJSON(t, "--count=1000", "--drain-timeout=2s", "--url="+b.url())
 			if !errors.Is(err, ErrVerification) {
 				t.Errorf("error %v", err)
 			}
@@ -157,7 +157,7 @@ func TestServerErrorsAreReported(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := perfJSON(t, "--count=1000", "--drain-timeout=200ms", "--url="+b.url())
+			_, err := perfJSON(t, "--count=1000", "--drain-timeout=2s", "--url="+b.url())
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want one with %q", err, tc.want)
 			}
