@@ -2,7 +2,6 @@ package mqtt
 
 import (
 	"bytes"
-	"strings"
 	"unsafe"
 
 	"leveret/adapters/mqtt/wire"
@@ -138,7 +137,7 @@ func (c *conn) topicKey(p *wire.PublishPacket, hasAlias bool) (string, error) {
 		if len(p.Topic) > wire.LevelsMax && wire.Levels(p.Topic) > wire.LevelsMax {
 			return "", fail(wire.TopicNameInvalid, "a topic of more than %d levels", wire.LevelsMax)
 		}
-		if p.Topic[0] == '$' && c.srv.opts.SysInterval > 0 && strings.HasPrefix(str(p.Topic), "$SYS") {
+		if c.srv.forged(str(p.Topic)) {
 			return "", fail(wire.NotAuthorized, "$SYS topics are the broker's")
 		}
 		wire.KeyInPlace(p.Topic)

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"strconv"
+	"strings"
 	"time"
 
 	"leveret/adapters/mqtt/wire"
@@ -20,6 +21,11 @@ type sysTopics struct {
 	publisher *core.Publisher
 	target    *core.Target
 	loads     [3]load // Over 1, 5 and 15 minutes.
+}
+
+// forged reports whether topic is one of those that only the broker publishes.
+func (s *Server) forged(topic string) bool {
+	return s.opts.SysInterval > 0 && topic[0] == '$' && (topic == "$SYS" || strings.HasPrefix(topic, "$SYS/"))
 }
 
 // load are moving averages, per minute.

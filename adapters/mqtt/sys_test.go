@@ -83,6 +83,12 @@ func TestSysTopicsAreTheBrokers(t *testing.T) {
 	}
 	c.publish(pub{topic: "$SYS/broker/version", payload: "forged", qos: 1, id: 1})
 	c.expectClosed(wire.NotAuthorized)
+	ack := s.dial(t).connect(wire.V5, "w", func(p *wire.ConnectPacket) {
+		p.Will = &wire.Will{Topic: "$SYS/broker/version", Payload: []byte("forged")}
+	})
+	if ack.Code != wire.NotAuthorized {
+		t.Errorf("a will there: %v", ack.Code)
+	}
 }
 
 // TestNoSysTopics: without --mqtt-sys there are none.

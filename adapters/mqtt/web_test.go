@@ -176,3 +176,20 @@ func TestAlarmStopsPublishers(t *testing.T) {
 	m.Charge(-2 << 20)
 	p.expectAck(wire.Puback, 3)
 }
+
+// TestNoWillsWithoutMemory: a will is as good as a publish, and stays longer.
+func TestNoWillsWithoutMemory(t *testing.T) {
+	s := newTestServer(t, nil)
+	with := func(p *wire.ConnectPacket) { p.Will = &wire.Will{Topic: "t", Payload: []byte("w")} }
+	m := s.broker.Memory()
+	m.SetLimit(1 << 20)
+	m.Charge(2 << 20)
+	for version, want := range map[byte]wire.Code{wire.V311: 3, wire.V5: wire.ServerUnavailable} {
+		if ack := s.dial(t).connect(version, "c", with); ack.Code != want {
+			t.Errorf("version %d: %v", version, ack.Code)
+		}
+	}
+	s.open(t, wire.V5, "none", nil)
+	m.Charge(-2 << 20)
+	s.open(t, wire.V5, "c", with)
+}

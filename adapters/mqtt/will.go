@@ -9,7 +9,8 @@ import (
 )
 
 // willOf checks a will as the PUBLISH that it will be, and makes it one of
-// core's.
+// core's. It is kept for as long as the client is there, and longer: a broker
+// that refuses publishes takes none.
 func (c *conn) willOf(w *wire.Will) (*core.Will, error) {
 	if w == nil {
 		return nil, nil
@@ -17,6 +18,12 @@ func (c *conn) willOf(w *wire.Will) (*core.Will, error) {
 	c.client.will = true
 	if wire.Levels([]byte(w.Topic)) > wire.LevelsMax {
 		return nil, fail(wire.TopicNameInvalid, "a will's topic of more than %d levels", wire.LevelsMax)
+	}
+	if c.srv.forged(w.Topic) {
+		return nil, fail(wire.NotAuthorized, "$SYS topics are the broker's")
+	}
+	if c.srv.broker.Memory().Refusing() {
+		return nil, fail(wire.ServerUnavailable, "no will is taken: the broker is %s", c.srv.broker.Memory().Reason())
 	}
 	key := []byte(w.Topic)
 	wire.KeyInPlace(key)

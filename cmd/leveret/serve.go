@@ -215,6 +215,7 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 		ConsumerTimeoutMS: s.ConsumerTimeout.Milliseconds(),
 		NodeName:          set.NodeName,
 		MemoryLimit:       set.MemoryBytes,
+		MaxClients:        s.MQTTMaxSessions,
 		Logger:            log,
 		LoopbackUsers:     set.LoopbackUsers,
 		DefaultUser:       s.DefaultUser,
