@@ -117,6 +117,7 @@ func TestRefusalsNameTheFlag(t *testing.T) {
 		{"--stomp-addr", "localhost"},
 		{"--web-stomp-addr", "x:y"},
 		{"--stomp-default-user="},
+		{"--stomp-topic-exchange="},
 		{"--pprof", "x"},
 		{"--amqp-tls-addr", ":5671"}, // Without a certificate.
 		{"--https-addr", "x"},

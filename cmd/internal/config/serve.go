@@ -21,13 +21,18 @@ type Serve struct {
 	WebMQTTOrigins []string `name:"web-mqtt-origins" group:"listeners" env:"LEVERET_WEB_MQTT_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
 	HTTPAddr       []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
 
-	STOMPAddr       []string `name:"stomp-addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
-	WebSTOMPAddr    []string `name:"web-stomp-addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
-	WebSTOMPOrigins []string `name:"web-stomp-origins" group:"listeners" env:"LEVERET_WEB_STOMP_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
-	WebSTOMPAuth    bool     `name:"web-stomp-basic-auth" group:"listeners" env:"LEVERET_WEB_STOMP_BASIC_AUTH" help:"Take user and password from the Authorization header of the WebSocket request, not from CONNECT."`
-	STOMPUser       string   `name:"stomp-default-user" group:"users" env:"LEVERET_STOMP_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"Who STOMP clients are that do not log in; none to refuse them. [guest]"`
-	STOMPPass       string   `name:"stomp-default-pass" group:"users" env:"LEVERET_STOMP_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"Their password. [guest]"`
-	STOMPAckAcross  bool     `name:"stomp-ack-across" group:"limits" env:"LEVERET_STOMP_ACK_ACROSS" help:"A cumulative ACK also settles older deliveries of the connection's other subscriptions, as in RabbitMQ."`
+	STOMPAddr            []string `name:"stomp-addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
+	WebSTOMPAddr         []string `name:"web-stomp-addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
+	WebSTOMPOrigins      []string `name:"web-stomp-origins" group:"listeners" env:"LEVERET_WEB_STOMP_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
+	WebSTOMPAuth         bool     `name:"web-stomp-basic-auth" group:"listeners" env:"LEVERET_WEB_STOMP_BASIC_AUTH" help:"Take user and password from the Authorization header of the WebSocket request, not from CONNECT."`
+	STOMPUser            string   `name:"stomp-default-user" group:"users" env:"LEVERET_STOMP_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"Who STOMP clients are that do not log in; none to refuse them. [guest]"`
+	STOMPPass            string   `name:"stomp-default-pass" group:"users" env:"LEVERET_STOMP_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"Their password. [guest]"`
+	STOMPAckAcross       bool     `name:"stomp-ack-across" group:"limits" env:"LEVERET_STOMP_ACK_ACROSS" help:"A cumulative ACK also settles older deliveries of the connection's other subscriptions, as in RabbitMQ."`
+	STOMPNackDiscards    bool     `name:"stomp-nack-discards" group:"limits" env:"LEVERET_STOMP_NACK_DISCARDS" help:"A NACK without the header requeue discards or dead-letters the message instead of requeueing it."`
+	STOMPImplicitConnect bool     `name:"stomp-implicit-connect" group:"users" env:"LEVERET_STOMP_IMPLICIT_CONNECT" help:"STOMP clients on TCP may begin without CONNECT, as the default user."`
+	STOMPHideServer      bool     `name:"stomp-hide-server" group:"limits" env:"LEVERET_STOMP_HIDE_SERVER" help:"Leave the header server out of CONNECTED."`
+	STOMPTopicExchange   string   `name:"stomp-topic-exchange" group:"limits" env:"LEVERET_STOMP_TOPIC_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The exchange behind /topic destinations. [amq.topic]"`
+	WebSTOMPBinary       bool     `name:"web-stomp-binary" group:"listeners" env:"LEVERET_WEB_STOMP_BINARY" help:"Send all messages as binary over WebSocket, not only those that are no UTF-8."`
 
 	AMQPTLSAddr     []string `name:"amqp-tls-addr" group:"tls" env:"LEVERET_AMQP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where AMQP clients connect with TLS, for example :5671. [none]"`
 	MQTTTLSAddr     []string `name:"mqtt-tls-addr" group:"tls" env:"LEVERET_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect with TLS, for example :8883. [none]"`
@@ -140,6 +145,8 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, errors.New("--default-user must not be empty")
 	case s.STOMPUser == "":
 		return nil, errors.New("--stomp-default-user must not be empty; none refuses clients that do not log in")
+	case s.STOMPTopicExchange == "":
+		return nil, errors.New("--stomp-topic-exchange must not be empty")
 	case s.DefaultVHost == "":
 		return nil, errors.New("--default-vhost must not be empty")
 	case s.MaxMessageSize < 1:
