@@ -182,7 +182,7 @@ func (c *conn) accept(d *destination, p *checkedProps, form, body []byte, ownBod
 		c.publishBatch()
 	}
 	if w.refusing {
-		return open("Unavailable", "the broker is out of memory and takes no messages; try again later")
+		return noMemory()
 	}
 	t, err := c.publisher.Target(d.exchange)
 	if err != nil {
@@ -222,6 +222,11 @@ func (c *conn) accept(d *destination, p *checkedProps, form, body []byte, ownBod
 		}
 	}
 	return nil
+}
+
+// noMemory refuses a publish of a client that is read on for its acks.
+func noMemory() error {
+	return open("Unavailable", "the broker is out of memory and takes no messages; try again later")
 }
 
 // publishBatch hands the batch to core.

@@ -69,12 +69,25 @@ func (g *settleGroups) find(h *core.Holder, op core.Settlement) int {
 	return g.last
 }
 
+// takeAcks removes the acks and returns them.
+func (g *settleGroups) takeAcks() (acks []core.Acked) {
+	for i := range g.groups[:g.n] {
+		if e := &g.groups[i]; e.op == core.Ack && len(e.seqs) > 0 {
+			acks = append(acks, core.Acked{Holder: e.holder, Seqs: e.seqs})
+			e.seqs = nil
+		}
+	}
+	return acks
+}
+
 // settle settles all that was added and forgets it.
 func (g *settleGroups) settle(t *core.Touched) {
 	n := g.n
 	for i := range g.groups[:n] {
 		e := &g.groups[i]
-		e.holder.Settle(e.op, e.seqs, t)
+		if len(e.seqs) > 0 {
+			e.holder.Settle(e.op, e.seqs, t)
+		}
 		e.holder = nil
 		if cap(e.seqs) > 1<<16 {
 			e.seqs = nil

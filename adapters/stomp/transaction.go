@@ -160,8 +160,9 @@ func (c *conn) isOutstanding(a *ackOp) bool {
 }
 
 // commit handles a COMMIT: all of the transaction or, if anything of it cannot
-// be, nothing. The messages reach the log as one. Its receipt comes when all
-// of them are where they must be.
+// be, nothing. Messages and acks reach the log as one. Its receipt comes when
+// all of them are where they must be. Only a queue that others fill in this very
+// moment can still refuse a part: then an ERROR says so.
 func (c *conn) commit(f *frame.Frame) error {
 	t, err := c.transactionOf(f)
 	if err != nil {
@@ -173,6 +174,56 @@ func (c *conn) commit(f *frame.Frame) error {
 			a := &t.acks[i]
 			return open("Message not found", "Message %d of subscription '%s' was acknowledged outside of the transaction.", a.number, a.sub.tag)
 		}
+	}
+	ms, err := c.route(t)
+	if err != nil {
+		c.publisher.Discard()
+		return err
+	}
+
+	done := &committing{open: len(ms) + 2} // The messages, the acks, and we.
+	if id, ok := f.Header.Contains(frame.Receipt); ok {
+		done.wanted = true
+		done.receipt = wire.AppendEscaped(nil, id, c.version)
+	}
+	c.attended()
+	for i := range ms {
+		c.number++
+		ms[i].Number = c.number
+		c.expectFor(t.messages[i].receipt, t.messages[i].receipt != nil, done)
+	}
+	c.number++
+	c.expectFor(nil, false, done)
+	if len(ms) > 0 {
+		c.work.sawPublish = true
+		c.publishes.Store(true)
+	}
+	c.publisher.Commit(ms, c.resolveAcks(t), c.number, &c.work.touched)
+	c.counters.published.Add(uint64(len(ms)))
+	for i := range ms {
+		if ms[i].Route.Unroutable() {
+			c.counters.unroutable.Add(1)
+			c.confirm(ms[i].Number)
+		}
+	}
+	c.work.groups.settle(&c.work.touched) // What was nacked.
+	for i := range t.acks {
+		c.forgetSettled(t.acks[i].sub)
+	}
+	c.out.Lock()
+	c.confirms.mu.Lock()
+	c.commitDone(done)
+	c.confirms.mu.Unlock()
+	c.out.Unlock()
+	c.work.flushOwn = true
+	return nil
+}
+
+// route makes publications of t's messages, as long as there is room for all
+// of them. After an error the publisher's batch is to be discarded.
+func (c *conn) route(t *transaction) ([]core.Publication, error) {
+	if len(t.messages) > 0 && c.srv.broker.Memory().Refusing() && c.outstanding() > 0 {
+		return nil, noMemory()
 	}
 	ms := make([]core.Publication, len(t.messages))
 	for i := range t.messages {
@@ -186,55 +237,27 @@ func (c *conn) commit(f *frame.Frame) error {
 			_, err = c.publisher.Route(target, m)
 		}
 		if err != nil {
-			c.publisher.Discard()
-			return err
+			return nil, err
 		}
 	}
-
-	done := &committing{open: len(ms) + 1}
-	if id, ok := f.Header.Contains(frame.Receipt); ok {
-		done.wanted = true
-		done.receipt = wire.AppendEscaped(nil, id, c.version)
+	if !c.publisher.Fits(ms) {
+		r := replies[core.Full]
+		return nil, open(r.message, "%s - a queue has no room for the transaction, nothing of it was done: %s", r.name, core.Full)
 	}
-	c.attended()
-	for i := range ms {
-		c.number++
-		ms[i].Number = c.number
-		c.expectFor(t.messages[i].receipt, t.messages[i].receipt != nil, done)
-	}
-	c.work.sawPublish = true
-	c.publishes.Store(true)
-	c.publisher.Publish(ms, &c.work.touched)
-	c.counters.published.Add(uint64(len(ms)))
-	for i := range ms {
-		if ms[i].Route.Unroutable() {
-			c.counters.unroutable.Add(1)
-			c.confirm(ms[i].Number)
-		}
-	}
-	c.commitAcks(t)
-	c.out.Lock()
-	c.confirms.mu.Lock()
-	c.commitDone(done)
-	c.confirms.mu.Unlock()
-	c.out.Unlock()
-	c.work.flushOwn = true
-	return nil
+	return ms, nil
 }
 
-// commitAcks settles what was acked. One that an earlier one has settled with
-// it is no error.
-func (c *conn) commitAcks(t *transaction) {
+// resolveAcks takes what was acked in t off the lists of the unacked; what was
+// nacked is left in c.work.groups. One that an earlier one has settled with it
+// is no error.
+func (c *conn) resolveAcks(t *transaction) []core.Acked {
 	if len(t.acks) == 0 {
-		return
+		return nil
 	}
 	c.out.Lock()
 	for i := range t.acks {
 		c.resolveLocked(&t.acks[i])
 	}
 	c.out.Unlock()
-	c.work.groups.settle(&c.work.touched)
-	for i := range t.acks {
-		c.forgetSettled(t.acks[i].sub)
-	}
+	return c.work.groups.takeAcks()
 }
