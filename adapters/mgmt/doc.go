@@ -11,6 +11,11 @@
 // called on the wire. Lists go through list.go, which filters, sorts and pages
 // on keys first and builds JSON only for the rows that leave.
 //
+// What RabbitMQ has no API for is here under names of our own: the messages that
+// an exchange of type x-delayed-message keeps (delayed.go), and of queues
+// messages_delayed (given back, ready again later) and messages_leaving (on
+// their way to another queue).
+//
 // Goroutines: net/http's, one for each connection, and the sampler of
 // Server.Run, which ends with its context. Locks: sampler.mu, a leaf.
 //

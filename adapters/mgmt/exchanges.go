@@ -61,6 +61,9 @@ func (c *call) exchangeObject(v *core.VHost, x *core.Exchange) object {
 	if i.Name == "" || strings.HasPrefix(i.Name, "amq.") {
 		out["user_who_performed_action"] = systemUser
 	}
+	if x.Delays() {
+		out["messages_delayed"], out["message_bytes_delayed"] = i.Delayed, i.DelayedBytes
+	}
 	key := rateKey{kind: ratedExchange, vhost: v.Name(), name: i.Name}
 	if stats := c.s.rates.messageStats(key, exchangeValues(&i)); stats != nil {
 		out["message_stats"] = stats

@@ -74,6 +74,7 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 		"durable": o.Durable, "auto_delete": o.AutoDelete, "exclusive": o.Exclusive,
 		"arguments": tableJSON(o.Arguments), "state": "running",
 
+		"messages_delayed": i.Delayed, "messages_leaving": i.Leaving,
 		"messages_persistent": i.Persistent, "messages_ram": i.InMemory, "messages_paged_out": messages - i.InMemory,
 		"message_bytes": bytes, "message_bytes_ready": i.ReadyBytes, "message_bytes_unacknowledged": i.UnackedBytes,
 		"memory": i.MemoryBytes,

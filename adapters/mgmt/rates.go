@@ -34,8 +34,11 @@ type rateKey struct {
 // values are an object's counters and levels, in the order of ratedNames.
 type values []int64
 
-// queueStats are the message_stats of queues, in the order of queueCounters.
-var queueStats = []string{"publish", "deliver", "deliver_no_ack", "get", "get_no_ack", "get_empty", "deliver_get", "redeliver", "ack"}
+// queueStats are the message_stats of queues, in the order of queueValues. Those
+// of messages that died, dead-lettered or not, have the names of RabbitMQ's
+// metrics.
+var queueStats = []string{"publish", "deliver", "deliver_no_ack", "get", "get_no_ack", "get_empty", "deliver_get", "redeliver", "ack",
+	"dead_lettered_rejected", "dead_lettered_expired", "dead_lettered_maxlen", "dead_lettered_delivery_limit"}
 
 // ratedNames are what the values of each kind are called.
 var ratedNames = [...][]string{
@@ -58,6 +61,7 @@ func queueValues(i *core.QueueInfo) values {
 	return values{
 		int64(c.Published), int64(c.DeliveredAck), int64(c.DeliveredAuto), int64(c.GotAck), int64(c.GotAuto), int64(c.GetEmpty),
 		int64(c.DeliveredAck + c.DeliveredAuto + c.GotAck + c.GotAuto), int64(c.Redelivered), int64(c.Acked),
+		int64(c.Died[0]), int64(c.Died[1]), int64(c.Died[2]), int64(c.Died[3]),
 		int64(i.Ready + i.Unacked), int64(i.Ready), int64(i.Unacked), int64(c.BlockedMS),
 	}
 }

@@ -85,6 +85,8 @@ func (s *Server) resources() []resource {
 		{"/exchanges/{vhost}", inVHost, methods{get: (*call).listExchanges}},
 		{"/exchanges/{vhost}/{exchange}", inVHost, methods{get: (*call).getExchange, put: (*call).putExchange, delete: (*call).deleteExchange}},
 		{"/exchanges/{vhost}/{exchange}/publish", inVHost, methods{post: (*call).publish}},
+		{"/exchanges/{vhost}/{exchange}/delayed", inVHost, methods{get: (*call).listDelayed}},
+		{"/exchanges/{vhost}/{exchange}/delayed/{id}", inVHost, methods{put: (*call).retimeDelayed, delete: (*call).cancelDelayed}},
 		{"/exchanges/{vhost}/{exchange}/bindings/source", inVHost, methods{get: (*call).listBindingsFrom}},
 		{"/exchanges/{vhost}/{exchange}/bindings/destination", inVHost, methods{get: (*call).listBindingsTo}},
 		{"/bindings", management, methods{get: (*call).listBindings}},

@@ -24,11 +24,10 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 // TestAlarmHoldsPublishers: who has published is not read from while memory is
 // short, and goes on afterwards; who has not is served.
 func TestAlarmHoldsPublishers(t *testing.T) {
-	for name, connect := range map[string]func(*testServer) *client{
-		"tcp": func(s *testServer) *client { return s.connect(t, "1.2") },
-		"web": func(s *testServer) *client {
+	for name, connect := range map[string]func(*testing.T, *testServer) *client{
+		"tcp": func(t *testing.T, s *testServer) *client { return s.connect(t, "1.2") },
+		"web": func(t *testing.T, s *testServer) *client {
 			c := s.dialWeb(t)
-			c.t = t
 			c.frames("CONNECT\naccept-version:1.2")
 			c.expect("CONNECTED")
 			return c
@@ -36,9 +35,11 @@ func TestAlarmHoldsPublishers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTestServer(t, nil)
-			p := connect(s)
+			p := connect(t, s)
 			p.frames("SEND\ndestination:/queue/q\nreceipt:before\n\nbefore")
 			p.expect("RECEIPT", "receipt-id", "before")
+			p.frames("BEGIN\ntransaction:t\nreceipt:waits")
+			p.expect("RECEIPT", "receipt-id", "waits") // Its reader has looked at the alarm since it published.
 			publisher := s.all(nil)[0]
 
 			m := s.broker.Memory()

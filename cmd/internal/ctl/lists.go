@@ -117,7 +117,7 @@ func same(names ...string) []column {
 }
 
 var queueColumns = append(same("name", "messages", "durable", "auto_delete", "arguments", "policy", "operator_policy",
-	"effective_policy_definition", "exclusive", "messages_ready", "messages_unacknowledged", "messages_ram", "messages_ready_ram",
+	"effective_policy_definition", "exclusive", "messages_ready", "messages_unacknowledged", "messages_delayed", "messages_leaving", "messages_ram", "messages_ready_ram",
 	"messages_unacknowledged_ram", "messages_persistent", "message_bytes", "message_bytes_ready", "message_bytes_unacknowledged",
 	"message_bytes_ram", "message_bytes_persistent", "head_message_timestamp", "exclusive_consumer_tag",
 	"consumers", "consumer_utilisation", "consumer_capacity", "memory", "state", "type", "leader", "members", "online"),
@@ -140,7 +140,7 @@ func (v *listQueues) Run(t *tool) error {
 	return t.inVHost(path("queues", t.vhost), cols)
 }
 
-var exchangeColumns = same("name", "type", "durable", "auto_delete", "internal", "arguments", "policy")
+var exchangeColumns = same("name", "type", "durable", "auto_delete", "internal", "arguments", "policy", "messages_delayed")
 
 type listExchanges struct {
 	Columns []string `arg:"" name:"column" optional:""`
