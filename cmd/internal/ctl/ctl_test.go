@@ -179,6 +179,7 @@ func TestObjects(t *testing.T) {
 	r.wants(0, "-q list_queues", "name\tmessages\njobs\t0\ntab\\there\t0\n")
 	r.wants(0, "-q -t 5 list_queues name arguments durable policy", "name\targuments\tdurable\tpolicy\njobs\t[{\"x-expires\",60000},{\"x-queue-mode\",\"lazy\"}]\ttrue\t\ntab\\there\t[]\ttrue\t\n")
 	r.wants(0, "-q list_queues name arguments --formatter json", "[\n{\"name\":\"jobs\",\"arguments\":{\"x-expires\":60000,\"x-queue-mode\":\"lazy\"}}\n,{\"name\":\"tab\\there\",\"arguments\":{}}\n]\n")
+	r.wants(0, "-q list_queues name messages_delayed messages_leaving", "name\tmessages_delayed\tmessages_leaving\njobs\t0\t0\ntab\\there\t0\t0\n")
 	r.wants(64, "list_queues nonsense", "")
 	r.wants(0, "-q list_queues -p nope", "")
 	r.wants(0, "-q list_exchanges name type durable", "name\ttype\tdurable\n\tdirect\ttrue\namq.direct\tdirect\ttrue\namq.fanout\tfanout\ttrue\namq.headers\theaders\ttrue\namq.match\theaders\ttrue\namq.rabbitmq.trace\ttopic\ttrue\namq.topic\ttopic\ttrue\n")
