@@ -22,6 +22,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"leveret/tests/internal/brokertest"
 )
 
 // patience is how long a test waits for anything that ought to happen at once.
@@ -247,18 +249,7 @@ func (b *leveret) logTail(sizeMax int) []byte {
 }
 
 // freeAddrs returns n loopback addresses whose ports were free a moment ago.
-func freeAddrs(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close()
-		addrs = append(addrs, ln.Addr().String())
-	}
-	return addrs, nil
-}
+func freeAddrs(n int) ([]string, error) { return brokertest.FreeAddrs(n) }
 
 // repository is the root of the source tree; tests run in their own folder.
 func repository() string {

@@ -231,17 +231,22 @@ func TestPahoGolangBrokerKilled(t *testing.T) {
 // TestPahoGolangRPC is request and response with properties of MQTT 5.
 func TestPahoGolangRPC(t *testing.T) {
 	t.Parallel()
-	var server *autopaho.ConnectionManager
 	ready := make(chan struct{})
-	server = pahoClient(t, shared.MQTT, "golang-rpc-server", func(cm *autopaho.ConnectionManager) {
+	started := make(chan *autopaho.ConnectionManager, 1) // Asked for after it was set.
+	server := pahoClient(t, shared.MQTT, "golang-rpc-server", func(cm *autopaho.ConnectionManager) {
 		if _, err := cm.Subscribe(t.Context(), &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "golang-rpc/ask", QoS: 1}}}); err == nil {
 			close(ready)
 		}
 	}, func(p *paho.Publish) {
 		answer := &paho.Publish{Topic: p.Properties.ResponseTopic, QoS: 1, Payload: append([]byte("re: "), p.Payload...),
 			Properties: &paho.PublishProperties{CorrelationData: p.Properties.CorrelationData}}
-		go server.Publish(t.Context(), answer) // Ends with the PUBACK; a handler must not wait for it.
+		go func() { // Ends with the PUBACK; a handler must not wait for it.
+			server := <-started
+			started <- server
+			server.Publish(t.Context(), answer)
+		}()
 	})
+	started <- server
 	<-ready
 	answers := make(chan *paho.Publish, 1)
 	listening := make(chan struct{})

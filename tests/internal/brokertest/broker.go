@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -78,8 +79,18 @@ type Broker struct {
 }
 
 // Start starts a broker on free ports of the loopback interface and returns
-// once it accepts on all of them.
+// once it accepts on all of them. A port that somebody else takes first is no
+// reason to give up.
 func Start(o Options) (*Broker, error) {
+	for try := 1; ; try++ {
+		b, err := startOnce(o)
+		if err == nil || try == 5 || !strings.Contains(err.Error(), "address already in use") {
+			return b, err
+		}
+	}
+}
+
+func startOnce(o Options) (*Broker, error) {
 	addrs, err := FreeAddrs(7)
 	if err != nil {
 		return nil, err
@@ -208,13 +219,19 @@ func (b *Broker) LogTail(sizeMax int) []byte {
 // FreeAddrs returns n loopback addresses whose ports were free a moment ago.
 func FreeAddrs(n int) ([]string, error) {
 	var addrs []string
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(addrs) < n; tries++ {
+		// Below the ports that systems give to outgoing connections, which would
+		// take one as soon as it is free.
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		ln, err := net.Listen("tcp", addr)
 		if err != nil {
-			return nil, err
+			if tries > 100*n {
+				return nil, err
+			}
+			continue
 		}
 		defer ln.Close()
-		addrs = append(addrs, ln.Addr().String())
+		addrs = append(addrs, addr)
 	}
 	return addrs, nil
 }
