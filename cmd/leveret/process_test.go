@@ -81,7 +81,7 @@ func launch(t *testing.T, args ...string) *process {
 	}
 	ports := 2
 	for _, a := range args {
-		if strings.HasSuffix(a, "-tls-addr") || a == "--https-addr" {
+		if strings.HasSuffix(a, "-tls-addr") || a == "--https-addr" || a == "--stomp-addr" || a == "--web-stomp-addr" {
 			ports++
 		}
 	}

@@ -106,3 +106,94 @@ func TestReceiptsUnderKill(t *testing.T) {
 	}
 	t.Logf("%d receipts, %d messages found", len(confirmed), len(found))
 }
+
+// TestTransactionsUnderKill kills the broker while a STOMP client moves messages
+// in transactions, an ACK and a SEND each: afterwards each message is in one of
+// the two queues, once, and what had its RECEIPT has been moved.
+func TestTransactionsUnderKill(t *testing.T) {
+	const jobs = 5000
+	p := newPlace(t)
+	b := p.start()
+	nc, r := p.stompFrames(b.STOMP)
+	var fill strings.Builder
+	for i := range jobs {
+		fmt.Fprintf(&fill, "SEND\ndestination:/queue/work\npersistent:true\n%s\n%d\x00", receiptOfLast(i, jobs), i)
+	}
+	_, err := io.WriteString(nc, fill.String())
+	p.must(err)
+	next := func() (*frame.Frame, error) {
+		for {
+			if f, err := r.Read(); err != nil || f != nil {
+				return f, err
+			}
+		}
+	}
+	f, err := next()
+	p.must(err)
+	if f.Command != "RECEIPT" {
+		t.Fatalf("got %s: %s", f.Command, f.Body)
+	}
+
+	_, err = io.WriteString(nc, "SUBSCRIBE\nid:1\ndestination:/queue/work\nack:client-individual\nprefetch-count:100\n\n\x00")
+	p.must(err)
+	moved := map[string]bool{}
+	for {
+		f, err := next()
+		if err != nil {
+			break // The broker is dead, and what was on its way has come.
+		}
+		switch f.Command {
+		case "MESSAGE":
+			fmt.Fprintf(nc, "BEGIN\ntransaction:t\n\n\x00ACK\nid:%s\ntransaction:t\n\n\x00"+
+				"SEND\ndestination:/queue/done\npersistent:true\ntransaction:t\n\n%s\x00COMMIT\ntransaction:t\nreceipt:%s\n\n\x00",
+				f.Header.Get("ack"), f.Body, f.Body)
+		case "RECEIPT":
+			moved[f.Header.Get("receipt-id")] = true
+			if len(moved) == jobs/5 {
+				b.Kill()
+			}
+		default:
+			t.Fatalf("got %s: %s", f.Command, f.Body)
+		}
+	}
+
+	b = p.start()
+	nc, r = p.stompFrames(b.STOMP)
+	found := map[string]string{}
+	for _, queue := range []string{"work", "done"} {
+		_, err := fmt.Fprintf(nc, "SEND\ndestination:/queue/%s\n\nend\x00SUBSCRIBE\nid:%s\ndestination:/queue/%s\n\n\x00", queue, queue, queue)
+		p.must(err)
+		for {
+			f, err := next()
+			p.must(err)
+			if f.Command != "MESSAGE" {
+				t.Fatalf("got %s: %s", f.Command, f.Body)
+			}
+			body := string(f.Body)
+			if body == "end" {
+				break
+			}
+			if found[body] != "" {
+				t.Errorf("message %s is in %s and in %s", body, found[body], queue)
+			}
+			found[body] = queue
+		}
+	}
+	if len(found) != jobs {
+		t.Errorf("%d messages are left of %d", len(found), jobs)
+	}
+	for id := range moved {
+		if found[id] != "done" {
+			t.Errorf("message %s was moved by a transaction that had its receipt, and is in %q", id, found[id])
+		}
+	}
+	t.Logf("%d of %d messages were moved", len(moved), jobs)
+}
+
+// receiptOfLast is the header that asks for a receipt of the last of n messages.
+func receiptOfLast(i, n int) string {
+	if i == n-1 {
+		return "receipt:last\n"
+	}
+	return ""
+}
