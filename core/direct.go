@@ -52,6 +52,9 @@ func (q *direct) push(p *Publisher, ms []Publication, runs []run, t *Touched) {
 		q.mu.counters.Published += uint64(n)
 		q.mu.counters.DeliveredAuto += uint64(handed)
 		q.mu.counters.Dropped += uint64(n - handed)
+		if c := q.mu.consumer; handed < n && c != nil && c.in.waiting && ms[r.from].Route.Queues() == 1 {
+			p.crowded = c.opts.Outlet
+		}
 	}
 }
 

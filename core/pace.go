@@ -88,6 +88,16 @@ func (g *gate) closed() <-chan struct{} {
 // acks: the consumers may wait for just those.
 func (p *Publisher) Ahead() bool { return p.ahead != nil || p.leaving != nil }
 
+// Crowded returns the outlet that some of what was published since the last call
+// went to, and to it alone, without finding room, so that it was dropped; nil if
+// there is none. An adapter that finds one of its own may have the publisher wait
+// for room there: nobody else misses anything meanwhile.
+func (p *Publisher) Crowded() Outlet {
+	o := p.crowded
+	p.crowded = nil
+	return o
+}
+
 // AheadOfLog reports whether the publisher is ahead of the disk, so that it
 // must Pace itself, whatever else it owes: the disk waits for nobody.
 func (p *Publisher) AheadOfLog() bool { return p.logAhead || p.lag != nil }

@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,4 +133,68 @@ func TestPublisherWaitsForTheLog(t *testing.T) {
 			t.Error("ahead of a log that has room")
 		}
 	})
+}
+
+// narrow is an outlet with room or without.
+type narrow struct {
+	sink
+	full   bool
+	waiter *core.Waiter
+}
+
+func (n *narrow) Room(w *core.Waiter) bool {
+	n.waiter = w
+	return !n.full
+}
+
+// TestCrowded: who publishes to one direct queue alone hears of it that there
+// was no room, each time something was dropped.
+func TestCrowded(t *testing.T) {
+	x := newBench(t, 3, 10)
+	attach := func(id string) *narrow {
+		s := openGuest(t, x.b)
+		c, _, err := s.Attach(context.Background(), core.ClientOptions{ID: id, Queue: id, DirectQueue: id + "0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Detach(core.Left); s.Close() })
+		for _, key := range []string{"both", id} {
+			if _, errs := c.Subscribe([]core.Subscription{{Filter: key, Exchange: "amq.topic", Key: key}}); errs[0] != nil {
+				t.Fatal(errs[0])
+			}
+		}
+		k := &narrow{}
+		if k.c, err = c.Consume(core.ConsumeOptions{Queue: id + "0", NoAck: true, Outlet: k}); err != nil {
+			t.Fatal(err)
+		}
+		k.c.Start(&x.t)
+		return k
+	}
+	a, b := attach("a"), attach("b")
+	check := func(key string, want core.Outlet, got int) {
+		t.Helper()
+		n := a.n
+		x.publish("amq.topic", []string{key}, 0)
+		if o := x.p.Crowded(); o != want {
+			t.Errorf("%s: crowded at %v, want %v", key, o, want)
+		}
+		if x.p.Crowded() != nil {
+			t.Error("it is said twice")
+		}
+		if a.n-n != got {
+			t.Errorf("%s: %d arrived, want %d", key, a.n-n, got)
+		}
+	}
+	check("a", nil, 3)
+	a.full = true
+	check("a", a, 0)
+	check("a", a, 0)
+	check("b", nil, 0)
+	check("both", nil, 0) // The other one shall not miss anything.
+	if b.n != 6 {
+		t.Errorf("the other one got %d", b.n)
+	}
+	a.full = false
+	a.waiter.Wake()
+	check("a", nil, 3)
 }

@@ -39,6 +39,7 @@ type Publisher struct {
 	streams []*stream
 
 	ahead     *classic        // A queue whose consumers the publisher is ahead of; see pace.go.
+	crowded   Outlet          // See Crowded.
 	leaving   <-chan struct{} // Closed when a queue has less leaving than it had, see leaving.go.
 	logAhead  bool            // The log has more than it wants, and this publisher adds to it.
 	lag       *gate           // Of a stream whose copier is too far behind.

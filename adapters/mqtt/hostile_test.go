@@ -146,3 +146,25 @@ func TestSlowSubscriber(t *testing.T) {
 		})
 	}
 }
+
+// TestFloodOfSlowSubscriber: publishers that send all they have to one that reads
+// nothing are hardly kept waiting, and those who read get what is theirs.
+func TestFloodOfSlowSubscriber(t *testing.T) {
+	s := newTestServer(t, nil)
+	slow, _ := s.open(t, wire.V311, "slow", nil)
+	slow.subscribe(0, "slow")
+	fast, _ := s.open(t, wire.V311, "fast", nil)
+	fast.subscribe(1, "fast")
+	const n, each = 4, 100_000
+	for i := range n {
+		p, _ := s.open(t, wire.V311, fmt.Sprint("p", i), nil)
+		go func() { // Ends with the test at the latest.
+			p.nc.Write(bytes.Repeat(pub{topic: "slow", payload: strings.Repeat("x", 100)}.bytes(wire.V311), each))
+			p.nc.Write(pub{topic: "fast", payload: "done", qos: 1, id: 1}.bytes(wire.V311))
+		}()
+	}
+	for range n {
+		m := fast.expectPublish()
+		fast.ack(wire.Puback, m.id)
+	}
+}

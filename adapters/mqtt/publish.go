@@ -247,7 +247,9 @@ func (c *conn) publishBatch() {
 	c.inbound.add(ins)
 	c.publisher.Publish(ms, &w.touched)
 	w.touched.FlushFrom(flushMin) // Or a QoS 0 subscriber has no room for the rest of a large read.
-	if k := c.srv.full.Load(); k != nil && c.srv.full.CompareAndSwap(k, nil) {
+	if k, ok := c.publisher.Crowded().(*outlet); ok {
+		w.behind = k
+	} else if k := c.srv.full.Load(); k != nil && c.srv.full.CompareAndSwap(k, nil) {
 		w.behind = k
 	}
 	if c.publisher.Ahead() || c.publisher.AheadOfLog() {

@@ -106,8 +106,9 @@ type Server struct {
 	stopping atomic.Bool // Saying goodbye: sessions are neither ended nor their wills sent.
 	stats    stats
 
-	// full is an outlet without room for QoS 0 messages, for the publisher that
-	// has just lost some there. Whoever finds it takes it: it is a hint.
+	// full is an outlet that has just run out of room for QoS 0 messages, for the
+	// publisher that has lost some there though it sent them to others too.
+	// Whoever finds it takes it: it is a hint.
 	full atomic.Pointer[outlet]
 
 	mu struct {

@@ -50,7 +50,7 @@ type work struct {
 
 	ahead bool // The publisher should wait for consumers before more is read.
 
-	behind *outlet // A QoS 0 subscriber that this client is ahead of.
+	behind *outlet // A QoS 0 subscriber that had no room for what this client sent.
 	turn   *outlet // The one that it has the turn of.
 
 	touched  core.Touched
@@ -97,7 +97,7 @@ type directPace struct {
 }
 
 const (
-	paceMax     = 20 * time.Millisecond
+	paceMax     = 5 * time.Millisecond
 	paceSkipMax = 4096
 	// turnMax is how long one may wait for the turn: that of many others, of
 	// whom hardly any waits for paceMax.
