@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"leveret/adapters/amqp/wire"
+	"leveret/adapters/internal/settle"
 	"leveret/core"
 )
 
@@ -40,7 +41,7 @@ type channel struct {
 	tracker tracker // Guarded by the connection's confirms.mu.
 
 	// Guarded by out's lock.
-	unacked unacked
+	unacked settle.Unacked
 	mute    bool // Nothing more is sent on this channel object.
 
 	counters struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"leveret/adapters/amqp/wire"
+	"leveret/adapters/internal/settle"
 	"leveret/core"
 )
 
@@ -217,7 +218,7 @@ func (c *conn) basicGet(ch *channel, m *wire.BasicGet) error {
 		c.srv.log.Warn("AMQP message discarded: its properties need a larger frame than the client takes",
 			append(c.who(), "channel", ch.id, "queue", name, "frame_max", c.frameMax, "needed", tooLarge.needs)...)
 		if !m.NoAck {
-			tooLarge.d.holder.Settle(core.Discard, []core.Seq{tooLarge.d.seq}, &c.work.touched)
+			tooLarge.d.Holder.Settle(core.Discard, []core.Seq{tooLarge.d.Seq}, &c.work.touched)
 		}
 	}
 }
@@ -233,15 +234,15 @@ func (c *conn) get(ch *channel, queue string, noAck bool) (answered int, tooLarg
 			props = counted(d)
 		}
 		if size := wire.ContentHeaderSize(props); size > int(c.frameMax) {
-			tooLarge = &unsendable{delivered{h, d.Seq}, size}
+			tooLarge = &unsendable{settle.Delivered{Holder: h, Seq: d.Seq}, size}
 			return
 		}
 		c.out.Lock()
 		var tag uint64
 		if noAck {
-			tag = ch.unacked.nextTag()
+			tag = ch.unacked.NextTag()
 		} else {
-			tag = ch.unacked.add(h, d.Seq)
+			tag = ch.unacked.Add(h, d.Seq)
 			c.underOut.outs++
 		}
 		c.out.Reserve(c.contentSize(msg) + replyRoom)

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"leveret/adapters/amqp/wire"
+	"leveret/adapters/internal/settle"
 	"leveret/core"
 )
 
@@ -26,7 +27,7 @@ type consumer struct {
 
 // unsendable is a delivery whose header frame is too large for the client.
 type unsendable struct {
-	d     delivered
+	d     settle.Delivered
 	needs int // Bytes of the frame.
 }
 
@@ -62,16 +63,16 @@ func (k *consumer) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool) {
 			props = m.EncodedAs(core.FormAMQP091, nil)
 		}
 		if wire.ContentHeaderSize(props) > int(c.frameMax) {
-			k.unsendable = append(k.unsendable, unsendable{delivered{&k.core.Holder, d.Seq}, wire.ContentHeaderSize(props)})
+			k.unsendable = append(k.unsendable, unsendable{settle.Delivered{Holder: &k.core.Holder, Seq: d.Seq}, wire.ContentHeaderSize(props)})
 			k.hasUnsendable.Store(true)
 			flush = true
 			continue
 		}
 		var tag uint64
 		if k.noAck {
-			tag = ch.unacked.nextTag()
+			tag = ch.unacked.NextTag()
 		} else {
-			tag = ch.unacked.add(&k.core.Holder, d.Seq)
+			tag = ch.unacked.Add(&k.core.Holder, d.Seq)
 			c.underOut.outs++
 		}
 		if c.underOut.closed || ch.mute {
@@ -147,7 +148,7 @@ func (k *consumer) discardUnsendable() {
 		seqs := make([]core.Seq, len(list))
 		needs := 0
 		for i, u := range list {
-			seqs[i] = u.d.seq
+			seqs[i] = u.d.Seq
 			needs = max(needs, u.needs)
 		}
 		c.srv.log.Warn("AMQP messages discarded: their properties need a larger frame than the consumer takes",

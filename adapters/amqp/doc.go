@@ -38,8 +38,8 @@
 //
 // # Reading order
 //
-// server.go, conn.go, work.go, publish.go, deliver.go, settle.go with
-// unacked.go, confirm.go: a message's way. channel.go, declare.go, consume.go:
+// server.go, conn.go, work.go, publish.go, deliver.go, settle.go,
+// confirm.go: a message's way. channel.go, declare.go, consume.go:
 // the methods. content.go, properties.go, tx.go, replyto.go, handshake.go,
 // clocks.go, reply.go, convert.go, rows.go: one thing each.
 package amqp

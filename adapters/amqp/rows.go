@@ -61,7 +61,7 @@ func (c *conn) addChannelRow(ch *channel) *core.Row {
 func (ch *channel) attributes() map[string]any {
 	c := ch.conn
 	c.out.Lock()
-	unacked := ch.unacked.count
+	unacked := ch.unacked.Count
 	c.out.Unlock()
 	c.confirms.mu.Lock()
 	unconfirmed := uint64(0)

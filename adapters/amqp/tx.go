@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"leveret/adapters/amqp/wire"
+	"leveret/adapters/internal/settle"
 	"leveret/core"
 )
 
@@ -35,7 +36,7 @@ type txMessage struct {
 type txAck struct {
 	tag uint64
 	op  core.Settlement
-	d   delivered
+	d   settle.Delivered
 }
 
 // txMessageOverhead is what a buffered message takes beside its bytes.
@@ -80,7 +81,7 @@ func tooLargeTransaction() *exception {
 
 // settleInTx keeps an ack until the commit. Its tag has left the list of the
 // unacked.
-func (ch *channel) settleInTx(tag uint64, op core.Settlement, d delivered) {
+func (ch *channel) settleInTx(tag uint64, op core.Settlement, d settle.Delivered) {
 	ch.tx.acks = append(ch.tx.acks, txAck{tag, op, d})
 	ch.counters.txAcked.Store(int64(len(ch.tx.acks)))
 }
@@ -136,7 +137,7 @@ func (c *conn) txCommit(ch *channel) error {
 	for _, m := range returned {
 		c.sendReturn(ch, m)
 	}
-	c.work.groups.settle(&c.work.touched)
+	c.work.groups.Settle(&c.work.touched)
 	c.growTransaction(ch, -tx.bytes)
 	if tx.open.Add(-1) > 0 {
 		c.flushAll()
@@ -183,16 +184,16 @@ func (c *conn) commitAcks(ch *channel) (acks []core.Acked) {
 	of := make(map[*core.Holder]int)
 	for _, a := range tx.acks {
 		if a.op != core.Ack {
-			c.work.groups.add(a.d.holder, a.op, a.d.seq)
+			c.work.groups.Add(a.d.Holder, a.op, a.d.Seq)
 			continue
 		}
-		i, ok := of[a.d.holder]
+		i, ok := of[a.d.Holder]
 		if !ok {
 			i = len(acks)
-			of[a.d.holder] = i
-			acks = append(acks, core.Acked{Holder: a.d.holder})
+			of[a.d.Holder] = i
+			acks = append(acks, core.Acked{Holder: a.d.Holder})
 		}
-		acks[i].Seqs = append(acks[i].Seqs, a.d.seq)
+		acks[i].Seqs = append(acks[i].Seqs, a.d.Seq)
 	}
 	tx.acks = nil
 	ch.counters.txAcked.Store(0)
@@ -224,7 +225,7 @@ func (c *conn) dropTransaction(ch *channel) {
 	tx := ch.tx
 	c.out.Lock()
 	for _, a := range tx.acks {
-		ch.unacked.put(a.tag, a.d)
+		ch.unacked.Put(a.tag, a.d)
 	}
 	c.out.Unlock()
 	tx.acks, tx.messages = nil, nil

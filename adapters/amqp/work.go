@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"leveret/adapters/amqp/wire"
+	"leveret/adapters/internal/settle"
 	"leveret/core"
 )
 
@@ -43,7 +44,7 @@ type work struct {
 
 	acks   []ackOp
 	ackCh  *channel // Whose acks they are, nil if of several channels.
-	groups settleGroups
+	groups settle.Groups
 
 	// ahead is a publisher that should wait for consumers before more is read.
 	ahead *core.Publisher

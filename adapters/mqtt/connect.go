@@ -366,7 +366,7 @@ func (c *conn) endSession() {
 	for _, k := range c.outlets() {
 		c.letGo(k, &t)
 	}
-	c.work.settles.settle(&t)
+	c.work.settles.Settle(&t)
 	t.Flush()
 	c.finishFeeds()
 	if c.row != nil {
@@ -402,7 +402,7 @@ func (c *conn) letGo(k *outlet, t *core.Touched) {
 			return // The queue ends with the session.
 		}
 		for _, s := range held {
-			c.work.settles.add(&k.core.Holder, core.Fail, s.seq)
+			c.work.settles.Add(&k.core.Holder, core.Fail, s.seq)
 		}
 	}
 	k.settleLater() // What came between.

@@ -446,7 +446,7 @@ func (c *conn) settleAcks() {
 			}
 		case s == nil:
 		case a.typ == wire.Pubrec && a.code.IsError():
-			w.settles.add(&s.outlet.core.Holder, core.Discard, s.seq)
+			w.settles.Add(&s.outlet.core.Holder, core.Discard, s.seq)
 			c.underOut.ring.free(s)
 		case a.typ == wire.Pubrec:
 			s.released = true
@@ -460,7 +460,7 @@ func (c *conn) settleAcks() {
 			if a.code.IsError() && a.typ == wire.Puback {
 				op = core.Discard
 			}
-			w.settles.add(&s.outlet.core.Holder, op, s.seq)
+			w.settles.Add(&s.outlet.core.Holder, op, s.seq)
 			c.underOut.ring.free(s)
 		}
 	}
@@ -471,7 +471,7 @@ func (c *conn) settleAcks() {
 		w.flushOwn = true
 	}
 	w.acks = w.acks[:0]
-	w.settles.settle(&w.touched)
+	w.settles.Settle(&w.touched)
 	for len(releases) > 0 { // Of one outlet each, which is nearly always the only one.
 		k := releases[0].k
 		var slots []core.Slot

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"leveret/adapters/internal/settle"
 	"leveret/adapters/mqtt/wire"
 	"leveret/core"
 )
@@ -43,7 +44,7 @@ type work struct {
 	n       int // Messages in batch.
 	ins     int // Entries of batch.inbound.
 	acks    []ackOp
-	settles settles
+	settles settle.Groups // What was acknowledged.
 
 	starting []*outlet // Consumers to be started behind their SUBACK.
 	existed  []bool    // Which of the subscriptions just made replaced another.
@@ -222,46 +223,4 @@ func (c *conn) waitAsked() bool {
 	err := c.out.WaitAsked(c.ctx)
 	c.paused.Store(false)
 	return err == nil
-}
-
-// settles is what was acknowledged, by consumer and settlement. Its memory is
-// used again.
-type settles struct {
-	groups []settleGroup
-	n      int
-}
-
-type settleGroup struct {
-	holder *core.Holder
-	op     core.Settlement
-	seqs   []core.Seq
-}
-
-func (s *settles) add(h *core.Holder, op core.Settlement, seq core.Seq) {
-	for i := s.n - 1; i >= 0; i-- {
-		if g := &s.groups[i]; g.holder == h && g.op == op {
-			g.seqs = append(g.seqs, seq)
-			return
-		}
-	}
-	if s.n == len(s.groups) {
-		s.groups = append(s.groups, settleGroup{})
-	}
-	g := &s.groups[s.n]
-	g.holder, g.op, g.seqs = h, op, append(g.seqs[:0], seq)
-	s.n++
-}
-
-// settle settles all that was added and forgets it.
-func (s *settles) settle(t *core.Touched) {
-	n := s.n
-	for i := range s.groups[:n] {
-		g := &s.groups[i]
-		g.holder.Settle(g.op, g.seqs, t)
-		g.holder = nil
-	}
-	s.n = 0
-	if len(s.groups) > 16 {
-		s.groups = nil
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"leveret/adapters/internal/settle"
 	"leveret/adapters/stomp/wire"
 	"leveret/core"
 )
@@ -69,7 +70,7 @@ func (c *conn) settlement(b []byte) error {
 	if !ok {
 		return c.notFound(h.ID)
 	}
-	w.groups.settle(&w.touched)
+	w.groups.Settle(&w.touched)
 	c.forgetSettled(a.sub)
 	c.reply(h.Receipt)
 	return nil
@@ -138,7 +139,7 @@ func (c *conn) settleAcks() {
 		ended = ended || a.sub.ended || a.sub.older != nil
 	}
 	c.out.Unlock()
-	w.groups.settle(&w.touched)
+	w.groups.Settle(&w.touched)
 	acks := w.acks
 	w.acks = w.acks[:0]
 	if ended {
@@ -170,19 +171,19 @@ func (c *conn) forgetSettled(s *subscription) {
 func (c *conn) resolveLocked(a *ackOp) bool {
 	for s := a.sub; s != nil; s = s.older {
 		if !s.cumulative {
-			if d, ok := s.unacked.take(a.number); ok {
+			if d, ok := s.unacked.Take(a.number); ok {
 				c.gatherSettled(a.op, d)
 				return true
 			}
 			continue
 		}
-		gather := func(_ uint64, d delivered) { c.gatherSettled(a.op, d) }
-		if !s.unacked.takeUpTo(a.number, gather) {
+		gather := func(_ uint64, d settle.Delivered) { c.gatherSettled(a.op, d) }
+		if !s.unacked.TakeUpTo(a.number, gather) {
 			continue
 		}
 		if c.srv.opts.AckAcross {
 			for _, other := range c.subs {
-				c.endAll(other, func(s *subscription) { s.unacked.takeThrough(a.number, gather) })
+				c.endAll(other, func(s *subscription) { s.unacked.TakeThrough(a.number, gather) })
 			}
 		}
 		return true
@@ -190,19 +191,19 @@ func (c *conn) resolveLocked(a *ackOp) bool {
 	return false
 }
 
-func (c *conn) gatherSettled(op core.Settlement, d delivered) {
+func (c *conn) gatherSettled(op core.Settlement, d settle.Delivered) {
 	c.underOut.outs--
 	c.counters.acked++
-	c.work.groups.add(d.holder, op, d.seq)
+	c.work.groups.Add(d.Holder, op, d.Seq)
 }
 
 // requeueAll returns everything that is unacked on s to its queue.
 func (c *conn) requeueAll(s *subscription) {
 	c.out.Lock()
-	s.unacked.takeAll(func(_ uint64, d delivered) {
+	s.unacked.TakeAll(func(_ uint64, d settle.Delivered) {
 		c.underOut.outs--
-		c.work.groups.add(d.holder, core.Fail, d.seq)
+		c.work.groups.Add(d.Holder, core.Fail, d.Seq)
 	})
 	c.out.Unlock()
-	c.work.groups.settle(&c.work.touched)
+	c.work.groups.Settle(&c.work.touched)
 }

@@ -3,6 +3,7 @@ package stomp
 import (
 	"bytes"
 
+	"leveret/adapters/internal/settle"
 	"leveret/adapters/stomp/wire"
 	"leveret/core"
 )
@@ -26,7 +27,7 @@ type subscription struct {
 	older *subscription // One that had the tag before, with deliveries unacked.
 
 	// Guarded by out's lock.
-	unacked unacked
+	unacked settle.Unacked
 	dest    struct { // The last one, and what it was made from.
 		exchange           string
 		key, escaped, lead []byte
@@ -44,7 +45,7 @@ func (c *conn) newSubscription(tag, id string) *subscription {
 	s := &subscription{conn: c, tag: tag, id: id}
 	s.messageID = wire.AppendEscaped(nil, tag+"@@"+c.name+"@@", c.version)
 	c.out.Lock()
-	s.unacked.lastTag = c.underOut.total // So that a tag used again has no number twice.
+	s.unacked.LastTag = c.underOut.total // So that a tag used again has no number twice.
 	c.out.Unlock()
 	return s
 }
@@ -66,7 +67,7 @@ func (s *subscription) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool
 	o := c.out
 	o.Lock()
 	if c.srv.opts.AckAcross {
-		s.unacked.lastTag = c.underOut.total
+		s.unacked.LastTag = c.underOut.total
 	}
 	var h wire.MessageHead
 	if s.acks {
@@ -76,9 +77,9 @@ func (s *subscription) Deliver(_ *core.Consumer, ds []core.Delivery) (flush bool
 		d := &ds[i]
 		m := d.Message
 		if s.noAck {
-			h.Number = s.unacked.nextTag()
+			h.Number = s.unacked.NextTag()
 		} else {
-			h.Number = s.unacked.add(&s.core.Holder, d.Seq)
+			h.Number = s.unacked.Add(&s.core.Holder, d.Seq)
 			c.underOut.outs++
 		}
 		if c.underOut.closed {

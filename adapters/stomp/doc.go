@@ -42,7 +42,7 @@
 //
 // # Reading order
 //
-// server.go, conn.go, work.go, send.go, deliver.go, ack.go with unacked.go,
+// server.go, conn.go, work.go, send.go, deliver.go, ack.go,
 // receipt.go: a message's way. destination.go, subscribe.go, transaction.go,
 // replyto.go, connect.go: the other frames. properties.go, errors.go,
 // clocks.go, rows.go: one thing each.

@@ -374,7 +374,7 @@ func (c *conn) forgetSubscription(s *subscription) {
 	var newer *subscription
 	for at != nil {
 		c.out.Lock()
-		done := at.ended && at.unacked.count == 0
+		done := at.ended && at.unacked.Count == 0
 		c.out.Unlock()
 		switch {
 		case !done:

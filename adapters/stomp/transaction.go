@@ -152,7 +152,7 @@ func (c *conn) isOutstanding(a *ackOp) bool {
 	c.out.Lock()
 	defer c.out.Unlock()
 	for s := a.sub; s != nil; s = s.older {
-		if s.unacked.has(a.number) {
+		if s.unacked.Has(a.number) {
 			return true
 		}
 	}
@@ -206,7 +206,7 @@ func (c *conn) commit(f *frame.Frame) error {
 			c.confirm(ms[i].Number)
 		}
 	}
-	c.work.groups.settle(&c.work.touched) // What was nacked.
+	c.work.groups.Settle(&c.work.touched) // What was nacked.
 	for i := range t.acks {
 		c.forgetSettled(t.acks[i].sub)
 	}
@@ -259,5 +259,5 @@ func (c *conn) resolveAcks(t *transaction) []core.Acked {
 		c.resolveLocked(&t.acks[i])
 	}
 	c.out.Unlock()
-	return c.work.groups.takeAcks()
+	return c.work.groups.TakeAcks()
 }

@@ -3,6 +3,7 @@ package stomp
 import (
 	"runtime"
 
+	"leveret/adapters/internal/settle"
 	"leveret/core"
 )
 
@@ -40,7 +41,7 @@ type work struct {
 	n     int // Messages in batch.
 
 	acks   []ackOp
-	groups settleGroups
+	groups settle.Groups
 
 	// ahead says that the publisher should wait for consumers before more is
 	// read.

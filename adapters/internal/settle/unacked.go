@@ -1,11 +1,11 @@
-package stomp
+package settle
 
 import "leveret/core"
 
-// delivered is what settles one delivery.
-type delivered struct {
-	holder *core.Holder
-	seq    core.Seq
+// Delivered is what settles one delivery.
+type Delivered struct {
+	Holder *core.Holder
+	Seq    core.Seq
 }
 
 // unackedChunkLen deliveries share a chunk.
@@ -13,18 +13,20 @@ const unackedChunkLen = 128
 
 type unackedChunk struct {
 	live    int
-	entries [unackedChunkLen]delivered // A nil holder: settled, or never to be acked.
+	entries [unackedChunkLen]Delivered // A nil holder: settled, or never to be acked.
 }
 
-// unacked maps the numbers of a subscription's deliveries to what settles them. Tags are
-// contiguous, so it is an array of chunks; a chunk goes when all its tags are
-// settled, also from the middle, so that one delivery held for ever costs a
-// pointer for each 128 that came after it and not the deliveries themselves.
+// Unacked maps the numbers that clients know deliveries by, AMQP's delivery
+// tags for instance, to what settles them. Tags are contiguous, so it is an
+// array of chunks; a chunk goes when all its tags are settled, also from the
+// middle, so that one delivery held for ever costs a pointer for each 128 that
+// came after it and not the deliveries themselves.
 //
-// Guarded by the connection's out-buffer lock.
-type unacked struct {
-	lastTag uint64
-	count   int
+// Its user locks it: adapters do with the connection's out-buffer lock. The zero
+// value is ready.
+type Unacked struct {
+	LastTag uint64 // The number given last.
+	Count   int    // How many are outstanding.
 
 	chunks []*unackedChunk // chunks[head] has the tags from base*unackedChunkLen on.
 	head   int
@@ -32,21 +34,21 @@ type unacked struct {
 	spare  *unackedChunk
 }
 
-// nextTag numbers a delivery that needs no ack.
-func (u *unacked) nextTag() uint64 {
-	u.lastTag++
-	return u.lastTag
+// NextTag numbers a delivery that needs no ack.
+func (u *Unacked) NextTag() uint64 {
+	u.LastTag++
+	return u.LastTag
 }
 
-// add numbers a delivery that is settled by h and seq.
-func (u *unacked) add(h *core.Holder, seq core.Seq) uint64 {
-	u.lastTag++
-	u.put(u.lastTag, delivered{h, seq})
-	return u.lastTag
+// Add numbers a delivery that is settled by h and seq.
+func (u *Unacked) Add(h *core.Holder, seq core.Seq) uint64 {
+	u.LastTag++
+	u.Put(u.LastTag, Delivered{h, seq})
+	return u.LastTag
 }
 
-// put makes tag, which is not above lastTag, outstanding.
-func (u *unacked) put(tag uint64, d delivered) {
+// Put makes tag, which is not above LastTag, outstanding.
+func (u *Unacked) Put(tag uint64, d Delivered) {
 	number := tag / unackedChunkLen
 	if u.head == len(u.chunks) {
 		u.chunks, u.head, u.base = u.chunks[:0], 0, number
@@ -72,51 +74,53 @@ func (u *unacked) put(tag uint64, d delivered) {
 	}
 	(*at).entries[tag%unackedChunkLen] = d
 	(*at).live++
-	u.count++
+	u.Count++
 }
 
-// take settles one tag. It reports false if the tag is not outstanding.
-func (u *unacked) take(tag uint64) (delivered, bool) {
+// Take settles one tag. It reports false if the tag is not outstanding.
+func (u *Unacked) Take(tag uint64) (Delivered, bool) {
 	i := tag/unackedChunkLen - u.base
 	if i >= uint64(len(u.chunks)-u.head) { // Also if the tag lies before base.
-		return delivered{}, false
+		return Delivered{}, false
 	}
 	chunk := u.chunks[u.head+int(i)]
 	if chunk == nil {
-		return delivered{}, false
+		return Delivered{}, false
 	}
 	entry := &chunk.entries[tag%unackedChunkLen]
 	d := *entry
-	if d.holder == nil {
-		return delivered{}, false
+	if d.Holder == nil {
+		return Delivered{}, false
 	}
-	entry.holder = nil
-	u.count--
+	entry.Holder = nil
+	u.Count--
 	if chunk.live--; chunk.live == 0 {
 		u.release(u.head + int(i))
 	}
 	return d, true
 }
 
-// takeUpTo settles every tag up to and including tag, in order. It reports
+// TakeUpTo settles every tag up to and including tag, in order. It reports
 // false, and does nothing, if tag itself is not outstanding.
-func (u *unacked) takeUpTo(tag uint64, fn func(tag uint64, d delivered)) bool {
+func (u *Unacked) TakeUpTo(tag uint64, fn func(tag uint64, d Delivered)) bool {
 	i := tag/unackedChunkLen - u.base
 	if i >= uint64(len(u.chunks)-u.head) {
 		return false
 	}
 	chunk := u.chunks[u.head+int(i)]
-	if chunk == nil || chunk.entries[tag%unackedChunkLen].holder == nil {
+	if chunk == nil || chunk.entries[tag%unackedChunkLen].Holder == nil {
 		return false
 	}
-	u.takeThrough(tag, fn)
+	u.TakeThrough(tag, fn)
 	return true
 }
 
-// takeAll settles every outstanding tag, in order.
-func (u *unacked) takeAll(fn func(tag uint64, d delivered)) { u.takeThrough(u.lastTag, fn) }
+// TakeAll settles every outstanding tag, in order.
+func (u *Unacked) TakeAll(fn func(tag uint64, d Delivered)) { u.TakeThrough(u.LastTag, fn) }
 
-func (u *unacked) takeThrough(tag uint64, fn func(tag uint64, d delivered)) {
+// TakeThrough settles every outstanding tag up to and including tag, in order,
+// whether or not tag itself is outstanding.
+func (u *Unacked) TakeThrough(tag uint64, fn func(tag uint64, d Delivered)) {
 	for number := u.base; ; number++ {
 		// Releasing a chunk at the head moves head and base past all that are gone.
 		number = max(number, u.base)
@@ -134,12 +138,12 @@ func (u *unacked) takeThrough(tag uint64, fn func(tag uint64, d delivered)) {
 			if t > tag {
 				return
 			}
-			if d.holder == nil {
+			if d.Holder == nil {
 				continue
 			}
 			fn(t, d)
-			chunk.entries[j].holder = nil
-			u.count--
+			chunk.entries[j].Holder = nil
+			u.Count--
 			if chunk.live--; chunk.live == 0 {
 				u.release(i)
 				break
@@ -149,7 +153,7 @@ func (u *unacked) takeThrough(tag uint64, fn func(tag uint64, d delivered)) {
 }
 
 // release lets go of chunk i, which has no live entry.
-func (u *unacked) release(i int) {
+func (u *Unacked) release(i int) {
 	u.spare, u.chunks[i] = u.chunks[i], nil
 	for u.head < len(u.chunks) && u.chunks[u.head] == nil {
 		u.head++
@@ -157,12 +161,12 @@ func (u *unacked) release(i int) {
 	}
 }
 
-// has reports whether tag is outstanding.
-func (u *unacked) has(tag uint64) bool {
+// Has reports whether tag is outstanding.
+func (u *Unacked) Has(tag uint64) bool {
 	i := tag/unackedChunkLen - u.base
 	if i >= uint64(len(u.chunks)-u.head) {
 		return false
 	}
 	chunk := u.chunks[u.head+int(i)]
-	return chunk != nil && chunk.entries[tag%unackedChunkLen].holder != nil
+	return chunk != nil && chunk.entries[tag%unackedChunkLen].Holder != nil
 }

@@ -1,4 +1,4 @@
-package stomp
+package settle
 
 import (
 	"maps"
@@ -14,7 +14,7 @@ func TestUnackedAgainstMap(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	holder := new(core.Holder)
-	var u unacked
+	var u Unacked
 	model := map[uint64]core.Seq{}
 	rolledBack := map[uint64]core.Seq{}
 	last := uint64(0)
@@ -22,26 +22,26 @@ func TestUnackedAgainstMap(t *testing.T) {
 		switch rnd.IntN(10) {
 		case 0, 1, 2, 3:
 			last++
-			if tag := u.add(holder, core.Seq(last*10)); tag != last {
+			if tag := u.Add(holder, core.Seq(last*10)); tag != last {
 				t.Fatalf("seed %d: tag %d, want %d", seed, tag, last)
 			}
 			model[last] = core.Seq(last * 10)
 		case 4:
 			last++
-			u.nextTag()
+			u.NextTag()
 		case 5, 6, 7:
 			tag := last - min(last, uint64(rnd.IntN(400)))
-			d, ok := u.take(tag)
+			d, ok := u.Take(tag)
 			seq, want := model[tag]
-			if ok != want || ok && d.seq != seq {
-				t.Fatalf("seed %d: take(%d) = %v %v, want %v %v", seed, tag, d.seq, ok, seq, want)
+			if ok != want || ok && d.Seq != seq {
+				t.Fatalf("seed %d: take(%d) = %v %v, want %v %v", seed, tag, d.Seq, ok, seq, want)
 			}
 			if delete(model, tag); ok && rnd.IntN(2) == 0 {
 				rolledBack[tag] = seq
 			}
 		case 8:
 			for tag, seq := range rolledBack {
-				u.put(tag, delivered{holder, seq})
+				u.Put(tag, Delivered{holder, seq})
 				model[tag] = seq
 			}
 			clear(rolledBack)
@@ -51,14 +51,14 @@ func TestUnackedAgainstMap(t *testing.T) {
 			}
 			tag := last - min(last, uint64(rnd.IntN(400)))
 			var got []uint64
-			ok := u.takeUpTo(tag, func(tag uint64, d delivered) {
-				if d.seq != model[tag] {
-					t.Fatalf("seed %d: tag %d has %d, want %d", seed, tag, d.seq, model[tag])
+			ok := u.TakeUpTo(tag, func(tag uint64, d Delivered) {
+				if d.Seq != model[tag] {
+					t.Fatalf("seed %d: tag %d has %d, want %d", seed, tag, d.Seq, model[tag])
 				}
 				got = append(got, tag)
 			})
 			if _, want := model[tag]; ok != want {
-				t.Fatalf("seed %d: takeUpTo(%d) = %v", seed, tag, ok)
+				t.Fatalf("seed %d: TakeUpTo(%d) = %v", seed, tag, ok)
 			}
 			var want []uint64
 			for _, k := range slices.Sorted(maps.Keys(model)) {
@@ -71,14 +71,14 @@ func TestUnackedAgainstMap(t *testing.T) {
 				t.Fatalf("seed %d: took %v, want %v", seed, got, want)
 			}
 		}
-		if u.count != len(model) {
-			t.Fatalf("seed %d: %d outstanding, want %d", seed, u.count, len(model))
+		if u.Count != len(model) {
+			t.Fatalf("seed %d: %d outstanding, want %d", seed, u.Count, len(model))
 		}
 	}
 	n := 0
-	u.takeAll(func(uint64, delivered) { n++ })
-	if n != len(model) || u.count != 0 || u.head != len(u.chunks) {
-		t.Errorf("seed %d: takeAll took %d of %d, left %d", seed, n, len(model), u.count)
+	u.TakeAll(func(uint64, Delivered) { n++ })
+	if n != len(model) || u.Count != 0 || u.head != len(u.chunks) {
+		t.Errorf("seed %d: TakeAll took %d of %d, left %d", seed, n, len(model), u.Count)
 	}
 }
 
@@ -86,10 +86,10 @@ func TestUnackedAgainstMap(t *testing.T) {
 // came and went behind one that stays.
 func TestUnackedOneHeldForEver(t *testing.T) {
 	holder := new(core.Holder)
-	var u unacked
-	u.add(holder, 1)
+	var u Unacked
+	u.Add(holder, 1)
 	for range 1_000_000 {
-		if _, ok := u.take(u.add(holder, 2)); !ok {
+		if _, ok := u.Take(u.Add(holder, 2)); !ok {
 			t.Fatal("tag not found")
 		}
 	}
@@ -106,12 +106,12 @@ func TestUnackedOneHeldForEver(t *testing.T) {
 
 func TestUnackedAllocatesNothing(t *testing.T) {
 	holder := new(core.Holder)
-	var u unacked
+	var u Unacked
 	round := func() {
 		for range 300 {
-			u.add(holder, 1)
+			u.Add(holder, 1)
 		}
-		u.takeUpTo(u.lastTag, func(uint64, delivered) {})
+		u.TakeUpTo(u.LastTag, func(uint64, Delivered) {})
 	}
 	for range 10 {
 		round()
@@ -122,11 +122,11 @@ func TestUnackedAllocatesNothing(t *testing.T) {
 }
 
 func TestSettleGroups(t *testing.T) {
-	var g settleGroups
+	var g Groups
 	holders := make([]core.Holder, 30)
 	for i := range 300 {
-		g.add(&holders[i%30], core.Ack, core.Seq(i))
-		g.add(&holders[i%30], core.Requeue, core.Seq(i))
+		g.Add(&holders[i%30], core.Ack, core.Seq(i))
+		g.Add(&holders[i%30], core.Requeue, core.Seq(i))
 	}
 	if g.n != 60 {
 		t.Fatalf("%d groups, want 60", g.n)
@@ -140,15 +140,15 @@ func TestSettleGroups(t *testing.T) {
 
 func TestUnackedHas(t *testing.T) {
 	holder := new(core.Holder)
-	var u unacked
-	u.lastTag = 1000 // As a subscription that takes over a used tag begins.
+	var u Unacked
+	u.LastTag = 1000 // As a subscription that takes over a used tag begins.
 	for range 300 {
-		u.add(holder, 1)
+		u.Add(holder, 1)
 	}
-	u.take(1100)
-	u.takeUpTo(1050, func(uint64, delivered) {})
+	u.Take(1100)
+	u.TakeUpTo(1050, func(uint64, Delivered) {})
 	for tag, want := range map[uint64]bool{0: false, 1: false, 1000: false, 1050: false, 1051: true, 1100: false, 1101: true, 1300: true, 1301: false, 1 << 60: false} {
-		if u.has(tag) != want {
+		if u.Has(tag) != want {
 			t.Errorf("has(%d) is %v", tag, !want)
 		}
 	}

@@ -1,32 +1,33 @@
-package stomp
+package settle
 
 import "leveret/core"
 
-// settleGroup is what one holder gets settled in one way.
-type settleGroup struct {
+// group is what one holder gets settled in one way.
+type group struct {
 	holder *core.Holder
 	op     core.Settlement
 	seqs   []core.Seq
 }
 
-type settleKey struct {
+type groupKey struct {
 	holder *core.Holder
 	op     core.Settlement
 }
 
-// settleGroups sorts deliveries by holder and settlement, so that each queue is
+// Groups sorts deliveries by holder and settlement, so that each queue is
 // locked once. Its memory is used again.
-type settleGroups struct {
-	groups []settleGroup
+type Groups struct {
+	groups []group
 	n      int
 	last   int
-	index  map[settleKey]int // Only while there are more than a few groups.
+	index  map[groupKey]int // Only while there are more than a few groups.
 }
 
 // indexFrom is the number of groups from which a map finds them.
 const indexFrom = 8
 
-func (g *settleGroups) add(h *core.Holder, op core.Settlement, seq core.Seq) {
+// Add notes that h gives seq up, as op says.
+func (g *Groups) Add(h *core.Holder, op core.Settlement, seq core.Seq) {
 	if g.last < g.n {
 		if e := &g.groups[g.last]; e.holder == h && e.op == op {
 			e.seqs = append(e.seqs, seq)
@@ -37,7 +38,7 @@ func (g *settleGroups) add(h *core.Holder, op core.Settlement, seq core.Seq) {
 	e.seqs = append(e.seqs, seq)
 }
 
-func (g *settleGroups) find(h *core.Holder, op core.Settlement) int {
+func (g *Groups) find(h *core.Holder, op core.Settlement) int {
 	if g.n <= indexFrom {
 		for i := range g.groups[:g.n] {
 			if e := &g.groups[i]; e.holder == h && e.op == op {
@@ -45,12 +46,12 @@ func (g *settleGroups) find(h *core.Holder, op core.Settlement) int {
 				return i
 			}
 		}
-	} else if i, ok := g.index[settleKey{h, op}]; ok {
+	} else if i, ok := g.index[groupKey{h, op}]; ok {
 		g.last = i
 		return i
 	}
 	if g.n == len(g.groups) {
-		g.groups = append(g.groups, settleGroup{})
+		g.groups = append(g.groups, group{})
 	}
 	g.last = g.n
 	e := &g.groups[g.n]
@@ -58,19 +59,20 @@ func (g *settleGroups) find(h *core.Holder, op core.Settlement) int {
 	g.n++
 	if g.n == indexFrom+1 {
 		if g.index == nil {
-			g.index = make(map[settleKey]int)
+			g.index = make(map[groupKey]int)
 		}
 		for i := range g.groups[:g.n] {
-			g.index[settleKey{g.groups[i].holder, g.groups[i].op}] = i
+			g.index[groupKey{g.groups[i].holder, g.groups[i].op}] = i
 		}
 	} else if g.n > indexFrom {
-		g.index[settleKey{h, op}] = g.last
+		g.index[groupKey{h, op}] = g.last
 	}
 	return g.last
 }
 
-// takeAcks removes the acks and returns them.
-func (g *settleGroups) takeAcks() (acks []core.Acked) {
+// TakeAcks removes the acks and returns them, for a change set of their own. They
+// are the caller's.
+func (g *Groups) TakeAcks() (acks []core.Acked) {
 	for i := range g.groups[:g.n] {
 		if e := &g.groups[i]; e.op == core.Ack && len(e.seqs) > 0 {
 			acks = append(acks, core.Acked{Holder: e.holder, Seqs: e.seqs})
@@ -80,8 +82,8 @@ func (g *settleGroups) takeAcks() (acks []core.Acked) {
 	return acks
 }
 
-// settle settles all that was added and forgets it.
-func (g *settleGroups) settle(t *core.Touched) {
+// Settle settles all that was added and forgets it.
+func (g *Groups) Settle(t *core.Touched) {
 	n := g.n
 	for i := range g.groups[:n] {
 		e := &g.groups[i]
