@@ -112,7 +112,9 @@ type Broker struct {
 	}
 }
 
-// New makes a broker from what is stored. It starts no goroutine: see Run.
+// New makes a broker from what is stored. It starts no goroutine, for which see
+// Run, but where very many retained messages are to be read: that ends by itself,
+// or by Close.
 func New(o Options) (*Broker, error) {
 	b := &Broker{
 		node: o.NodeName, definitions: o.Definitions, log: o.Log, clock: o.Now, logger: o.Logger,
@@ -178,6 +180,8 @@ func New(o Options) (*Broker, error) {
 	})
 	if !o.SkipDefaults && b.vhosts.Load().Len() == 0 && len(b.directory.Users()) == 0 {
 		if err := b.makeDefaults(&o); err != nil {
+			close(b.stopping)
+			b.tasks.Wait()
 			return nil, err
 		}
 	}

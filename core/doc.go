@@ -19,7 +19,7 @@
 // Core starts few of its own: Broker.Run drives the timer wheel and watches the
 // memory account; giving back the memory of a long queue that was deleted is
 // done behind the caller's back, and so is reading messages from the log that
-// consumers will want; a queue from which messages are leaving has a worker, which
+// consumers will want, and, after a start, very many retained ones; a queue from which messages are leaving has a worker, which
 // ends when they are gone. Everything else happens on the goroutine of
 // the adapter that calls.
 //

@@ -33,6 +33,10 @@ type retention struct {
 	broker *Broker
 	id     QueueID
 	log    QueueLog
+	// loading, unless nil, is closed when what was stored is loaded, or only
+	// some of it.
+	loading chan struct{}
+	partial atomic.Bool
 
 	count atomic.Int64
 	bytes atomic.Int64 // Of the messages, in memory or not.
@@ -176,6 +180,7 @@ func (v *VHost) retentionChanges(changes []Change, x *Exchange) []Change {
 }
 
 // RetainedCount returns how many messages v retains, and their size in bytes.
+// After a start they may become more for a while, as they are read.
 func (v *VHost) RetainedCount() (messages int, bytes int64) {
 	for _, o := range v.retentions.Range {
 		r := o.(*retention)
@@ -186,15 +191,18 @@ func (v *VHost) RetainedCount() (messages int, bytes int64) {
 }
 
 // prepareRetain makes sure, before a batch is pushed, that what is to be
-// retained of it can be. It may wait for the disk, once for each exchange.
+// retained of it can be. It may wait for the disk, once for each exchange, and
+// until what was retained before a restart is loaded.
 func (p *Publisher) prepareRetain(ms []Publication) {
 	for i := range ms {
 		m := &ms[i]
 		if !m.Retain {
 			continue
 		}
-		if _, err := m.Route.x.retention(); err != nil {
+		if r, err := m.Route.x.retention(); err != nil {
 			p.broker.logger.Error("message not retained", "exchange", m.Exchange, "error", err)
+			m.Refused = Unavailable
+		} else if !r.loaded() {
 			m.Refused = Unavailable
 		} else if strings.Count(m.RoutingKey, ".") >= retainedLevelsMax {
 			m.Refused = Limit
@@ -456,51 +464,107 @@ func (r *retention) recover(l RecoveredLevel) {
 	r.mu.next = max(r.mu.next, l.Next)
 }
 
-// load builds the trie from what the log holds. Nobody else knows r yet. Of two
-// messages with one key the later one counts.
+// loadAtOnce is how many messages are loaded before the broker serves; more are
+// loaded beside that.
+const loadAtOnce = 8192
+
+// load begins to build the trie from what the log holds. Whoever wants to read or
+// retain something meanwhile waits: see loaded. Nobody else knows r yet.
 func (r *retention) load() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	found := r.mu.found
 	r.mu.found = nil
-	var ended []Seq
+	r.loading = make(chan struct{})
+	if len(found) <= loadAtOnce {
+		r.loadAll(found)
+		return
+	}
+	r.broker.spawn(func() { r.loadAll(found) }) // Ends with its work, or when the broker stops.
+}
+
+// loaded waits until what was stored is there. It reports false if it never
+// will be, because the broker stops.
+func (r *retention) loaded() bool {
+	if r.loading == nil {
+		return true // It is new.
+	}
+	<-r.loading
+	return !r.partial.Load()
+}
+
+func (r *retention) loadAll(found []RecoveredEntry) {
+	defer close(r.loading)
 	for len(found) > 0 {
+		select {
+		case <-r.broker.stopping:
+			r.partial.Store(true)
+			return
+		default:
+		}
 		batch := found[:min(len(found), fetchAtOnce)]
 		found = found[len(batch):]
-		seqs := make([]Seq, len(batch))
-		for i, e := range batch {
-			seqs[i] = e.Seq
+		if !r.loadSome(batch) {
+			return
 		}
-		r.broker.log.Read(r.id, seqs, func(i int, m *Message, err error) {
-			if err != nil {
-				r.broker.logger.Error("retained message lost: it cannot be read back from the log", "error", err)
-				return
-			}
-			key := strings.Clone(m.RoutingKey)
-			n := &retained{seq: seqs[i], key: key, bytes: m.restingBytes(), expiresMS: batch[i].ExpiresMS}
-			var old *retained
-			if len(m.Body) == 0 {
-				old = r.putLocked(key, nil)
-				ended = append(ended, n.seq)
-			} else {
-				old = r.putLocked(key, n)
-				if r.mu.inMemory+n.bytes <= r.broker.queueMemory {
-					c := m.Clone()
-					c.ExpiresMS = n.expiresMS
-					n.m.Store(c)
-				}
-				r.enterLocked(n)
-			}
-			if old != nil {
-				r.leaveLocked(old)
-				ended = append(ended, old.seq)
-			}
-		})
+	}
+}
+
+// loadSome loads some messages, which ascend: of two with one key the later one
+// counts. It reports false if nobody wants them any more.
+func (r *retention) loadSome(batch []RecoveredEntry) bool {
+	seqs := make([]Seq, len(batch))
+	for i, e := range batch {
+		seqs[i] = e.Seq
+	}
+	ms := make([]*retained, 0, len(batch))
+	var failed []error
+	r.mu.Lock()
+	inMemory := r.mu.inMemory
+	r.mu.Unlock()
+	r.broker.log.Read(r.id, seqs, func(i int, m *Message, err error) {
+		if err != nil {
+			failed = append(failed, err)
+			return
+		}
+		n := &retained{seq: seqs[i], key: strings.Clone(m.RoutingKey), expiresMS: batch[i].ExpiresMS}
+		if len(m.Body) > 0 {
+			n.bytes = m.restingBytes()
+		}
+		if len(m.Body) > 0 && inMemory+n.bytes <= r.broker.queueMemory {
+			c := m.Clone()
+			c.ExpiresMS = n.expiresMS
+			n.m.Store(c)
+			inMemory += n.bytes
+		}
+		ms = append(ms, n)
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.dropped {
+		return false
+	}
+	for _, err := range failed {
+		r.broker.logger.Error("retained message lost: it cannot be read back from the log", "error", err)
+	}
+	var ended []Seq
+	for _, n := range ms {
+		var old *retained
+		if n.bytes == 0 { // It says that what was there is cleared.
+			old = r.putLocked(n.key, nil)
+			ended = append(ended, n.seq)
+		} else {
+			old = r.putLocked(n.key, n)
+			r.enterLocked(n)
+		}
+		if old != nil {
+			r.leaveLocked(old)
+			ended = append(ended, old.seq)
+		}
 	}
 	if len(ended) > 0 {
 		slices.Sort(ended)
 		r.log.Settle(ended)
 	}
+	return true
 }
 
 // restingBytes is what m takes where it has memory of its own.
@@ -533,12 +597,16 @@ func (s *Session) Retained(exchange, pattern string, skip func(key string) bool)
 
 // Next hands up to n messages to fn, each good only during the call, and
 // reports whether there may be more, even if it found none. It reads the disk
-// where it must: no lock is held. What is there from the first call to the last
+// where it must, and after a start it waits until all are loaded: no lock is held. What is there from the first call to the last
 // comes once, as it is when the cursor comes to it; the order is none in
 // particular.
 func (c *RetainedCursor) Next(n int, fn func(m *Message)) (more bool) {
 	if c.r == nil || n <= 0 {
 		return c.r != nil
+	}
+	if !c.begun && !c.r.loaded() {
+		c.Close()
+		return false
 	}
 	w := retainedWalk{words: c.words, skip: c.skip, path: c.spare[:0], found: c.found[:0], want: n, visits: n * visitsPerMessage}
 	ended := w.walk(c.r.snapshot(), alive(c.words, []int{0}), c.begun, c.path)
