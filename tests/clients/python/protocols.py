@@ -104,6 +104,9 @@ class MQTT:
         """Closes and waits until the broker knows: what comes now waits in the queue
         of the session, of QoS 1."""
         self.close()
+        self.away(channel)
+
+    def away(self, channel):
         eventually(lambda: channel.queue_declare(self.queue, passive=True).method.consumer_count == 0, "the device to be away")
 
     def vanish(self):
