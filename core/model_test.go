@@ -87,8 +87,62 @@ type model struct {
 	refused   map[uint64]bool
 	number    uint64
 	later     []modelLater // What the exchange "later" delays.
+	stream    []string     // What the stream holds.
+	readers   []*modelReader
 	log       []string
 	unordered bool // This step requeued twice: a later delivery may stand before an earlier return.
+}
+
+// modelReader reads the stream from its first message on: each must come, in
+// order, and no more than prefetch and room allow.
+type modelReader struct {
+	m        *model
+	c        *core.Consumer
+	next     int // The offset that must come now.
+	prefetch int
+	room     int
+	waiter   *core.Waiter
+	held     []core.Seq
+}
+
+func (r *modelReader) Room(w *core.Waiter) bool {
+	if r.room <= 0 {
+		r.waiter = w
+		return false
+	}
+	return true
+}
+
+func (r *modelReader) Flush() {}
+
+func (r *modelReader) Deliver(_ *core.Consumer, ds []core.Delivery) bool {
+	for _, d := range ds {
+		if int(d.Seq) != r.next || r.next >= len(r.m.stream) || string(d.Message.Body) != r.m.stream[r.next] {
+			r.m.failf("a reader of the stream got %d, %q, instead of %d of %d", d.Seq, d.Message.Body, r.next, len(r.m.stream))
+		}
+		r.next++
+		r.held = append(r.held, d.Seq)
+	}
+	if r.room--; len(r.held) > r.prefetch {
+		r.m.failf("a reader of the stream holds %d, its prefetch is %d", len(r.held), r.prefetch)
+	}
+	return false
+}
+
+// goOn gives r credit and room for n deliveries.
+func (r *modelReader) goOn(credit, room int) {
+	var t core.Touched
+	n := min(credit, len(r.held))
+	r.room = room
+	done := slices.Clone(r.held[:n])
+	r.held = slices.Delete(r.held, 0, n)
+	r.c.Settle(core.Ack, done, &t)
+	if w := r.waiter; w != nil && room > 0 {
+		r.waiter = nil
+		w.WakeInto(&t)
+	}
+	t.Flush()
+	r.m.b.Advance(r.m.now)
 }
 
 // modelLater is a message that waits for its time.
@@ -427,8 +481,11 @@ func (m *model) step() {
 		c = m.consumers[m.rng.IntN(len(m.consumers))]
 	}
 	switch k := m.rng.IntN(100); {
-	case k < 32:
+	case k < 31:
 		m.publish(q)
+	case k < 32:
+		m.note("the readers of the stream go on")
+		m.readers[m.rng.IntN(len(m.readers))].goOn(m.rng.IntN(10), m.rng.IntN(4))
 	case k < 34:
 		m.delay()
 	case k < 35:
@@ -601,6 +658,9 @@ func (m *model) publish(q *modelQueue) {
 		}
 		if _, err := m.p.Route(target, msg); err != nil {
 			m.failf("route: %v", err)
+		}
+		if exchange != "" {
+			m.stream = append(m.stream, body)
 		}
 		for _, q := range to {
 			ttl := q.ttl
@@ -838,9 +898,40 @@ func runModel(t *testing.T, seed uint64, steps int, log core.MessageLog) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := m.s.DeclareQueue(core.QueueDeclare{Name: "stream", Durable: true, Arguments: core.Table{{Name: "x-queue-type", Value: "stream"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.s.Bind(core.Binding{Source: "amq.fanout", Destination: "stream"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, prefetch := range []int{1, 20} {
+		r := &modelReader{m: m, prefetch: prefetch}
+		r.c, err = m.s.Consume(core.ConsumeOptions{Queue: "stream", Tag: fmt.Sprint("reader", i), Prefetch: prefetch, Outlet: r,
+			Arguments: core.Table{{Name: "x-stream-offset", Value: "first"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var touched core.Touched
+		r.c.Start(&touched)
+		m.readers = append(m.readers, r)
+	}
 	for range steps {
 		m.step()
 		m.check()
+	}
+	for _, r := range m.readers {
+		for r.next < len(m.stream) {
+			before := r.next
+			r.goOn(r.prefetch, 1000)
+			if r.goOn(0, 1000); r.next == before {
+				m.failf("a reader of the stream stays at %d of %d", r.next, len(m.stream))
+			}
+		}
+		var touched core.Touched
+		r.c.Cancel(&touched)
+	}
+	if _, err := m.s.DeleteQueue("stream", false, false); err != nil {
+		m.failf("delete: %v", err)
 	}
 	if err := m.s.DeleteExchange("later", false); err != nil {
 		m.failf("delete: %v", err)
