@@ -291,7 +291,7 @@ func (d *delayer) fireThese(p *Publisher, due []delayed, t *Touched) (notNow err
 	}
 	if d.log != nil {
 		for i := range due {
-			if due[i].Seq != Seq(noSeq) {
+			if due[i].Seq != noSeq {
 				seqs = append(seqs, due[i].Seq)
 			}
 		}
@@ -333,7 +333,7 @@ func (d *delayer) countRefused(ms []Publication) {
 }
 
 // noSeq marks an entry of a batch that is not the batch's any more.
-const noSeq = ^uint64(0)
+const noSeq = ^Seq(0)
 
 // read gets the messages of due that are in the log only. Those that cannot be
 // read now are made pending again and marked in due.
@@ -372,7 +372,7 @@ func (d *delayer) read(due []delayed) (found map[Seq]*Message, notNow error) {
 				d.mu.pending.Set(due[i])
 				d.mu.bytes += int64(due[i].bytes)
 			}
-			due[i].Seq = Seq(noSeq)
+			due[i].Seq = noSeq
 		}
 	}
 	return found, notNow
@@ -454,6 +454,12 @@ func (d *delayer) cancel(id DelayedID) error {
 	if err != nil {
 		return err
 	}
+	d.drop(e)
+	return nil
+}
+
+// drop ends e, which is pending no more.
+func (d *delayer) drop(e delayed) {
 	d.mu.Lock()
 	defer d.unlock()
 	if e.message != nil {
@@ -462,7 +468,6 @@ func (d *delayer) cancel(id DelayedID) error {
 	if d.log != nil && !d.gone.Load() {
 		d.log.Settle([]Seq{e.Seq})
 	}
-	return nil
 }
 
 // retime gives the pending message called id another due time, and with it
@@ -483,6 +488,7 @@ func (d *delayer) retime(id DelayedID, dueMS int64) (DelayedID, error) {
 			if notNow != nil {
 				return id, errorf(Unavailable, "the message cannot be read now: %v", notNow)
 			}
+			d.drop(e)
 			return id, errorf(NotFound, "the message cannot be read back from the log")
 		}
 	}
