@@ -89,8 +89,8 @@ type rules struct {
 	flags    []string // Of the broker.
 	filesMax int      // File descriptors the broker may have; 0 for enough.
 
-	// growth is how many bytes more the process may have resident while it is
-	// attacked. Required.
+	// growth is how many bytes more the process may need while it is attacked.
+	// What it has resident beyond that is garbage: see garbageRoom. Required.
 	growth int64
 	// left is how many bytes more may live on its heap when the attackers have
 	// gone. 0: 4 MiB.
@@ -104,6 +104,13 @@ type rules struct {
 const (
 	kib = int64(1) << 10
 	mib = int64(1) << 20
+
+	// garbageRoom is how much garbage a broker lets its heap gather before it
+	// collects, whatever little is live.
+	garbageRoom = 24 * mib
+	// lateRoom is for collections that come late, on a machine that is busy with
+	// other tests or slow. What these tests are to find takes gigabytes.
+	lateRoom = 64 * mib
 )
 
 // arena is one attack on one broker.
@@ -185,8 +192,12 @@ func attackOnce(t *testing.T, r rules, fn func(a *arena)) (late string) {
 	foreign := a.foreignShare(busy, ours, began)
 	growth := a.measure(b.PeakRSS) - rss
 	t.Logf("%.1f s, resident memory %d KiB more than %d KiB", ended.Sub(began).Seconds(), growth>>10, rss>>10)
-	if growth > r.growth && !withRace {
-		t.Errorf("resident memory grew by %d KiB, the limit is %d KiB", growth>>10, r.growth>>10)
+	limit := r.growth + garbageRoom
+	if !strict {
+		limit += lateRoom
+	}
+	if growth > limit && !withRace {
+		t.Errorf("resident memory grew by %d KiB, the limit is %d KiB", growth>>10, limit>>10)
 	}
 
 	a.checkRecovers(heap, rss, r)
