@@ -32,6 +32,9 @@ type Options struct {
 	Logger      *slog.Logger // Nil logs nowhere.
 	NodeName    string       // "" for "leveret".
 	MemoryLimit int64        // In bytes of live messages and their upkeep; 0 for none.
+	// RefuseAfter is how long publishers are held by an alarm before publishes
+	// are refused instead; 0 for ever.
+	RefuseAfter time.Duration
 	// QueueMemory is how many bytes of messages one queue keeps in memory when
 	// Log can hold the rest; 0 for 16 MiB.
 	QueueMemory int64
@@ -69,6 +72,7 @@ type Broker struct {
 	logger            *slog.Logger
 	wheel             *wheel.Wheel
 	memory            *Memory
+	alarms            *Alarms
 	directory         *auth.Directory
 	registry          *Registry
 	loopbackUsers     []string
@@ -151,7 +155,9 @@ func New(o Options) (*Broker, error) {
 	b.mu.sessions = make(map[uint64]*Session)
 	b.mu.byUser = make(map[string]int)
 	b.stored.settings = make(map[settingKey]any)
-	b.memory = newMemory(o.MemoryLimit)
+	b.memory = new(Memory)
+	b.memory.limit.Store(o.MemoryLimit)
+	b.alarms = newAlarms(b.memory, b.logger, b.now, o.RefuseAfter)
 	b.wheel = wheel.New(b.now())
 
 	b.loading = new(hamt.Edit)
@@ -176,7 +182,7 @@ func New(o Options) (*Broker, error) {
 		} else {
 			b.logger.Info("the message log takes publishes again")
 		}
-		b.memory.setDisk(err)
+		b.alarms.setLog(err)
 	})
 	if !o.SkipDefaults && b.vhosts.Load().Len() == 0 && len(b.directory.Users()) == 0 {
 		if err := b.makeDefaults(&o); err != nil {
@@ -267,7 +273,7 @@ func (b *Broker) makeDefaults(o *Options) error {
 // until ctx ends.
 func (b *Broker) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { b.memory.run(ctx.Done()) })
+	wg.Go(func() { b.alarms.run(ctx) })
 	wg.Go(func() { b.trim(ctx) })
 	b.wheel.Run(ctx, b.now)
 	wg.Wait()
@@ -333,6 +339,9 @@ func (b *Broker) NodeName() string { return b.node }
 
 // Memory returns the account of live bytes.
 func (b *Broker) Memory() *Memory { return b.memory }
+
+// Alarms returns what holds publishers while memory or disk is short.
+func (b *Broker) Alarms() *Alarms { return b.alarms }
 
 // Registry returns what operators see of sessions.
 func (b *Broker) Registry() *Registry { return b.registry }

@@ -1,4 +1,4 @@
 package core
 
 // SetDiskForTest acts like a log that takes no publishes.
-func (b *Broker) SetDiskForTest(err error) { b.memory.setDisk(err) }
+func (b *Broker) SetDiskForTest(err error) { b.alarms.setLog(err) }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"leveret/core"
 )
@@ -94,37 +95,37 @@ func TestMemoryHoldsAndReleases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		b, err := core.New(core.Options{MemoryLimit: 1000})
+		b, err := core.New(core.Options{MemoryLimit: 1000, Now: func() int64 { return time.Now().UnixMilli() }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer b.Close()
 		go b.Run(ctx) // Ends with ctx.
-		m := b.Memory()
+		m, a := b.Memory(), b.Alarms()
 		var seen []bool
-		stop := m.Watch(func(held bool) { seen = append(seen, held) })
+		stop := a.Watch(func() { seen = append(seen, a.Held()) })
 		m.Charge(999)
 		synctest.Wait()
-		if m.Held() || len(seen) != 0 {
+		if a.Held() || len(seen) != 0 {
 			t.Fatal("held below the limit")
 		}
 		m.Charge(1)
 		synctest.Wait()
-		if !m.Held() || m.Refusing() {
+		if !a.Held() || a.Refusing() {
 			t.Fatal("not held at the limit, or refusing already")
 		}
 		m.Charge(101)
-		if !m.Refusing() {
+		if !a.Refusing() {
 			t.Fatal("not refusing past the margin")
 		}
 		m.Charge(-130)
 		synctest.Wait()
-		if !m.Held() || m.Refusing() {
+		if !a.Held() || a.Refusing() {
 			t.Fatal("let go just below the limit")
 		}
 		m.Charge(-100)
 		synctest.Wait()
-		if m.Held() {
+		if a.Held() {
 			t.Fatal("still held far below the limit")
 		}
 		m.SetLimit(100)
@@ -134,8 +135,8 @@ func TestMemoryHoldsAndReleases(t *testing.T) {
 		log := errors.New("disk full")
 		b.SetDiskForTest(log)
 		synctest.Wait()
-		if !m.Held() || !m.Refusing() || m.Reason() != "low on disk" || m.DiskError() != log {
-			t.Errorf("a full disk: held %v, refusing %v, %q", m.Held(), m.Refusing(), m.Reason())
+		if !a.Held() || !a.Refusing() || a.Reason() != "low on disk" || a.LogError() != log {
+			t.Errorf("a full disk: held %v, refusing %v, %q", a.Held(), a.Refusing(), a.Reason())
 		}
 		b.SetDiskForTest(nil)
 		synctest.Wait()
@@ -143,5 +144,76 @@ func TestMemoryHoldsAndReleases(t *testing.T) {
 			t.Errorf("watchers saw %v", seen)
 		}
 		stop()
+	})
+}
+
+// TestDiskAlarm: room below the limit holds publishers, a little more than the
+// limit lets them go.
+func TestDiskAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		b, err := core.New(core.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		go b.Run(ctx) // Ends with ctx.
+		a := b.Alarms()
+		a.SetDiskLimit(1000)
+		for _, step := range []struct {
+			free int64
+			held bool
+		}{{1000, false}, {999, true}, {1000, true}, {1049, true}, {1050, false}, {1000, false}, {0, true}} {
+			a.SetDiskFree(step.free)
+			synctest.Wait()
+			if a.Held() != step.held || a.Refusing() {
+				t.Fatalf("%d bytes free: held %v, refusing %v", step.free, a.Held(), a.Refusing())
+			}
+		}
+		if list := a.List(); len(list) != 1 || list[0].Resource != core.DiskResource || list[0].Limit != 1000 {
+			t.Errorf("alarms %+v", list)
+		}
+		a.SetDiskLimit(0)
+		synctest.Wait()
+		if a.Set() {
+			t.Error("set without a limit")
+		}
+	})
+}
+
+// TestRefuseAfter: who asked for it is refused instead of held, until the alarm
+// is over; the next one holds again.
+func TestRefuseAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		b, err := core.New(core.Options{MemoryLimit: 1000, RefuseAfter: 3 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		go b.Run(ctx) // Ends with ctx.
+		a := b.Alarms()
+		want := func(set, held, refusing bool) {
+			t.Helper()
+			synctest.Wait()
+			if a.Set() != set || a.Held() != held || a.RefusingAll() != refusing {
+				t.Fatalf("set %v, held %v, refusing %v", a.Set(), a.Held(), a.RefusingAll())
+			}
+		}
+		for range 2 {
+			b.Memory().Charge(1000)
+			want(true, true, false)
+			time.Sleep(2 * time.Second)
+			a.SetDiskFree(1) // A look at something else changes nothing.
+			want(true, true, false)
+			time.Sleep(time.Second)
+			want(true, false, true)
+			b.Memory().Charge(-1000)
+			want(false, false, false)
+		}
+		time.Sleep(time.Minute)
+		want(false, false, false)
 	})
 }

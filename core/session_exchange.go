@@ -229,7 +229,7 @@ func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, e
 	if (found != nil) == add {
 		return source, nil
 	}
-	if add && source.history != nil && v.broker.memory.Refusing() {
+	if add && source.history != nil && v.broker.alarms.Refusing() {
 		return source, errorf(Unavailable, "the broker is out of memory and cannot hand on what %s remembers; try again later", v.exchangeText(b.Source))
 	}
 	c := Change{

@@ -28,7 +28,7 @@ func (c *conn) tick(now time.Time) {
 		return
 	}
 	if c.held.Load() && netx.PeerGone(c.nc) {
-		c.giveUp("the client closed its socket while it was held back: " + c.srv.broker.Memory().Reason())
+		c.giveUp("the client closed its socket while it was held back: " + c.srv.broker.Alarms().Reason())
 		return
 	}
 	interval := c.beat.intervalMS.Load()
@@ -66,24 +66,27 @@ func (c *conn) giveUp(why string) {
 	c.out.Abort(nil)
 }
 
-// hold keeps a connection that publishes from being read while memory is
-// short. One that has deliveries to ack is read on: its acks are what frees
+// hold keeps a connection that publishes from being read while an alarm holds
+// publishers. One that has deliveries to ack is read on: its acks are what frees
 // memory; a delivery to a held one resumes it. Clients that understand
 // connection.blocked are told.
 func (c *conn) hold() {
-	memory := c.srv.broker.Memory()
-	if !memory.Held() || c.state != running {
-		c.noteMemory()
+	alarms := c.srv.broker.Alarms()
+	if !alarms.Set() || c.state != running {
+		c.noteAlarms()
 		return
 	}
 	if !c.blocked {
 		c.blocked = true
 		if c.client.blocked {
-			c.tell(&wire.ConnectionBlocked{Reason: memory.Reason()})
+			c.tell(&wire.ConnectionBlocked{Reason: alarms.Reason()})
 		}
 	}
+	if !alarms.Held() {
+		return
+	}
 	c.flushAll()
-	for memory.Held() && c.state == running {
+	for alarms.Held() && c.state == running {
 		c.out.Lock()
 		goOn := c.underOut.outs > 0
 		c.underOut.unheld = !goOn
@@ -102,12 +105,12 @@ func (c *conn) hold() {
 		c.paused.Store(false)
 		c.runPosted()
 	}
-	c.noteMemory()
+	c.noteAlarms()
 }
 
-// noteMemory tells a client that was blocked when it no longer is.
-func (c *conn) noteMemory() {
-	if c.blocked && c.state == running && !c.srv.broker.Memory().Held() {
+// noteAlarms tells a client that was blocked when it no longer is.
+func (c *conn) noteAlarms() {
+	if c.blocked && c.state == running && !c.srv.broker.Alarms().Set() {
 		c.blocked = false
 		if c.client.blocked {
 			c.tell(&wire.ConnectionUnblocked{})

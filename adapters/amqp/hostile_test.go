@@ -221,7 +221,7 @@ func TestMemoryHold(t *testing.T) {
 	publisher.method(1, &wire.BasicQos{}) // Its publish was before the alarm, to its reader too.
 	expect[*wire.BasicQosOk](publisher, 1)
 	memory.Charge(1 << 20)
-	waitFor(t, memory.Held)
+	waitFor(t, s.broker.Alarms().Held)
 
 	publisher.write(publishFrames(1, "", "q", "two", nil)) // Still handled.
 	worker.delivery()
@@ -264,7 +264,7 @@ func TestHeldConnectionIsResumedByDelivery(t *testing.T) {
 	r, other := s.openRaw(t), s.openRaw(t)
 	r.declareAndConsume(false)
 	memory.Charge(1 << 20)
-	waitFor(t, memory.Held)
+	waitFor(t, s.broker.Alarms().Held)
 	r.write(publishFrames(1, "", "none", "x", nil))
 	expect[*wire.ConnectionBlocked](r, 0)
 	r.method(1, &wire.BasicQos{})
@@ -285,7 +285,7 @@ func TestHeldInTheMidstOfItsFirstPublish(t *testing.T) {
 	memory := s.broker.Memory()
 	r := s.openRaw(t)
 	memory.Charge(1 << 20)
-	waitFor(t, memory.Held)
+	waitFor(t, s.broker.Alarms().Held)
 	frames := wire.AppendPublish(nil, 1, "", "none", false, wire.AppendProperties(nil, &wire.Properties{}), make([]byte, 8000), 1024)
 	r.write(frames[:4000])
 	expect[*wire.ConnectionBlocked](r, 0)

@@ -93,7 +93,7 @@ func (c *conn) accept(ch *channel, exchange, key string, props, body []byte, own
 		return c.publishFailed(ch, raise(wire.ReplyNotImplemented, wire.IDBasicPublish, "immediate=true"))
 	}
 	if w.refusing && !ch.confirming {
-		return c.publishFailed(ch, raise(wire.ReplyPreconditionFailed, wire.IDBasicPublish, "the broker is out of memory and takes no publishes; try again later"))
+		return c.publishFailed(ch, raise(wire.ReplyPreconditionFailed, wire.IDBasicPublish, "the broker is %s and takes no publishes; try again later", c.srv.broker.Alarms().Reason()))
 	}
 	t, err := ch.publisher.Target(exchange)
 	if err != nil {
@@ -164,7 +164,8 @@ func (c *conn) beginBatch() {
 	if !c.publishes.Load() {
 		c.publishes.Store(true)
 	}
-	w.refusing = c.srv.broker.Memory().Refusing() && c.outstanding() > 0
+	alarms := c.srv.broker.Alarms()
+	w.refusing = alarms.RefusingAll() || alarms.Refusing() && c.outstanding() > 0
 	c.attended()
 }
 

@@ -130,7 +130,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	tickCtx, stopTicking := context.WithCancel(context.WithoutCancel(ctx))
 	var ticker sync.WaitGroup
 	ticker.Go(func() { s.tick(tickCtx) })
-	stopWatching := s.broker.Memory().Watch(s.memoryChanged)
+	stopWatching := s.broker.Alarms().Watch(s.alarmsChanged)
 	defer func() {
 		stopWatching()
 		stopTicking()
@@ -249,10 +249,10 @@ func (s *Server) tick(ctx context.Context) {
 	}
 }
 
-// memoryChanged tells the connections that were held back that they may go on.
+// alarmsChanged tells the connections that were held back that they may go on.
 // Those to be held notice when they have published once more.
-func (s *Server) memoryChanged(held bool) {
-	if held {
+func (s *Server) alarmsChanged() {
+	if s.broker.Alarms().Held() {
 		return
 	}
 	s.mu.Lock()
@@ -263,7 +263,7 @@ func (s *Server) memoryChanged(held bool) {
 	s.mu.Unlock()
 	for _, c := range conns {
 		if c.publishes.Load() {
-			c.post(c.noteMemory)
+			c.post(c.noteAlarms)
 		}
 	}
 }

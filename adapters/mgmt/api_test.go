@@ -417,15 +417,20 @@ func TestAlarm(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()
 	go f.broker.Run(ctx) // Ends with the test's context.
-	held := make(chan bool, 4)
-	defer f.broker.Memory().Watch(func(is bool) { held <- is })()
+	alarms := f.broker.Alarms()
+	changed := make(chan bool, 4)
+	defer alarms.Watch(func() { changed <- true })()
+	wait := func(what string) {
+		t.Helper()
+		select {
+		case <-changed:
+		case <-time.After(30 * time.Second):
+			t.Fatal(what)
+		}
+	}
 	f.broker.Memory().SetLimit(100)
 	f.broker.Memory().Charge(1000)
-	select {
-	case <-held:
-	case <-time.After(10 * time.Second):
-		t.Fatal("no alarm")
-	}
+	wait("no alarm")
 	for path, reason := range map[string]string{"alarms": "There are alarms in effect in the cluster", "local-alarms": "There are alarms in effect on the node"} {
 		got := f.want(503, "GET", "/api/health/checks/"+path, "").(map[string]any)
 		if got["status"] != "failed" || got["reason"] != reason || fmt.Sprint(got["alarms"]) != "[map[node:rabbit@localhost resource:memory]]" {
@@ -436,6 +441,30 @@ func TestAlarm(t *testing.T) {
 	if n := f.want(200, "GET", "/api/nodes/rabbit@localhost", "").(map[string]any); n["mem_alarm"] != true {
 		t.Errorf("mem_alarm is %v", n["mem_alarm"])
 	}
+
+	alarms.SetDiskFree(1 << 30)
+	f.want(204, "PUT", "/api/alarms/disk/limit", `{"absolute":2147483648}`)
+	wait("no disk alarm")
+	rows := f.want(200, "GET", "/api/alarms", "").([]any)
+	if len(rows) != 2 {
+		t.Fatalf("alarms: %v", rows)
+	}
+	disk := rows[0].(map[string]any)
+	if disk["resource"] != "disk" || disk["value"] != float64(1<<30) || disk["limit"] != float64(2<<30) || disk["reason"] == "" {
+		t.Errorf("disk: %v", disk)
+	}
+	f.want(204, "PUT", "/api/alarms/disk/limit", `{"relative":"0"}`)
+	wait("the disk alarm stays")
+	f.want(204, "PUT", "/api/alarms/memory/limit", `{"relative":0.5}`)
+	wait("the memory alarm stays")
+	if got, want := f.broker.Memory().Limit(), int64(4<<30); got != want {
+		t.Errorf("half of the memory is %d, want %d", got, want)
+	}
+	f.want(200, "GET", "/api/health/checks/alarms", "")
+	for _, body := range []string{`{}`, `{"absolute":1,"relative":1}`, `{"absolute":-1}`, `{"absolute":"1GB"}`, `{"relative":"x"}`, `{"relative":1e300}`, `{"relative":-1}`} {
+		f.want(400, "PUT", "/api/alarms/memory/limit", body)
+	}
+	f.want(404, "PUT", "/api/alarms/paper/limit", `{"absolute":1}`)
 }
 
 func TestPanicIsOneAnswer(t *testing.T) {

@@ -143,6 +143,22 @@ func (b body) integer(key string) (int64, error) {
 	return n, nil
 }
 
+// number reads 0.4 and "0.4".
+func (b body) number(key string) (float64, error) {
+	var s string
+	switch v := b[key].(type) {
+	case json.Number:
+		s = v.String()
+	case string:
+		s = v
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return 0, badRequest([]any{"not_number", key})
+	}
+	return f, nil
+}
+
 // table reads an object of arguments.
 func (b body) table(key string) (core.Table, error) {
 	switch v := b[key].(type) {

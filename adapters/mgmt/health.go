@@ -37,10 +37,14 @@ func (c *call) checkLocalAlarms() error {
 }
 
 func (c *call) alarms(reason string) error {
-	if !c.s.broker.Memory().Held() {
+	set := []object{}
+	for _, a := range c.s.broker.Alarms().List() {
+		set = append(set, object{"node": c.s.node(), "resource": a.Resource.String()})
+	}
+	if len(set) == 0 {
 		return c.healthy()
 	}
-	return c.failed(reason, object{"alarms": []object{{"node": c.s.node(), "resource": "memory"}}})
+	return c.failed(reason, object{"alarms": set})
 }
 
 // checkReady fails while there is no listener that a client of a messaging

@@ -57,9 +57,9 @@ func (c *call) publish() error {
 	if err != nil {
 		return err
 	}
-	if c.s.broker.Memory().Held() {
+	if alarms := c.s.broker.Alarms(); alarms.Set() {
 		// Clients of AMQP wait; one of HTTP would wait with nothing to show for it.
-		return core.Errorf(core.Unavailable, "publishing is blocked: the memory limit is reached")
+		return core.Errorf(core.Unavailable, "publishing is blocked: the broker is %s", alarms.Reason())
 	}
 	s, err := c.session()
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strconv"
 	"time"
+
+	"leveret/core"
 )
 
 func (c *call) getNodes() error {
@@ -35,8 +37,9 @@ func (c *call) getNodeMemory() error {
 }
 
 // nodeValues are what this process uses, in the order of ratedNames.
-func nodeValues() values {
-	return values{residentBytes(), int64(openFiles()), int64(runtime.NumGoroutine()), diskFree()}
+func (s *Server) nodeValues() values {
+	free, _ := s.broker.Alarms().DiskFree()
+	return values{residentBytes(), int64(openFiles()), int64(runtime.NumGoroutine()), max(free, 0)}
 }
 
 // goroutinesMax stands where Erlang's limit of processes does: there is none,
@@ -45,12 +48,18 @@ const goroutinesMax = 1 << 20
 
 func (s *Server) nodeObject() object {
 	memory := s.broker.Memory()
-	is := nodeValues()
+	memoryAlarm, diskAlarm := false, false
+	for _, a := range s.broker.Alarms().List() {
+		memoryAlarm = memoryAlarm || a.Resource == core.MemoryResource
+		diskAlarm = diskAlarm || a.Resource == core.DiskResource
+	}
+	_, diskLimit := s.broker.Alarms().DiskFree()
+	is := s.nodeValues()
 	out := object{
 		"name": s.node(), "type": "disc", "running": true, "being_drained": false, "os_pid": strconv.Itoa(os.Getpid()),
 		"uptime": time.Since(s.started).Milliseconds(), "run_queue": 0, "processors": runtime.NumCPU(), "rates_mode": "basic",
-		"mem_limit": memory.Limit(), "mem_alarm": memory.Held(), "mem_calculation_strategy": "rss",
-		"disk_free_limit": 0, "disk_free_alarm": false, "fd_total": fileLimit(), "proc_total": goroutinesMax,
+		"mem_limit": memory.Limit(), "mem_alarm": memoryAlarm, "mem_calculation_strategy": "rss",
+		"disk_free_limit": diskLimit, "disk_free_alarm": diskAlarm, "fd_total": fileLimit(), "proc_total": goroutinesMax,
 		"partitions": []string{}, "cluster_links": []string{}, "applications": []object{}, "log_files": []string{}, "config_files": []string{},
 		"enabled_plugins": []string{"rabbitmq_management"}, "exchange_types": exchangeTypes(), "contexts": s.contexts(),
 		"auth_mechanisms": []object{

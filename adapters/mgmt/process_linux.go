@@ -41,12 +41,3 @@ func fileLimit() int64 {
 	}
 	return int64(min(l.Cur, 1<<31-1))
 }
-
-// diskFree is the room on the file system of the working directory.
-func diskFree() int64 {
-	var s syscall.Statfs_t
-	if syscall.Statfs(".", &s) != nil {
-		return 0
-	}
-	return int64(s.Bavail) * int64(s.Bsize)
-}

@@ -11,9 +11,7 @@ func residentBytes() int64 {
 	return int64(m.Sys - m.HeapReleased)
 }
 
-// openFiles, fileLimit and diskFree are known on Linux only; 0 is unknown.
+// openFiles and fileLimit are known on Linux only; 0 is unknown.
 func openFiles() int { return 0 }
 
 func fileLimit() int64 { return 0 }
-
-func diskFree() int64 { return 0 }

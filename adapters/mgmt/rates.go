@@ -169,7 +169,7 @@ func (r *sampler) look(now time.Time) {
 			r.note(rateKey{ratedChannel, "", c.Name}, channelValues(c.Counters()), now)
 		}
 	}
-	r.note(rateKey{kind: ratedNode}, nodeValues(), now)
+	r.note(rateKey{kind: ratedNode}, r.s.nodeValues(), now)
 	r.sweep()
 	all := make(values, len(ratedNames[ratedVHost]))
 	for vhost, sum := range sums {

@@ -126,6 +126,8 @@ func (s *Server) resources() []resource {
 		{"/global-parameters", policymaker, methods{get: (*call).listGlobalParameters}},
 		{"/global-parameters/{name}", policymaker, methods{get: (*call).getGlobalParameter, put: (*call).putGlobalParameter, delete: (*call).deleteGlobalParameter}},
 
+		{"/alarms", management, methods{get: (*call).listAlarms}},
+		{"/alarms/{resource}/limit", administrator, methods{put: (*call).putAlarmLimit}},
 		{"/aliveness-test/{vhost}", inVHost, methods{get: (*call).aliveness}},
 		{"/healthchecks/node", management, methods{get: (*call).healthy}},
 		{"/healthchecks/node/{node}", management, methods{get: (*call).healthy}},

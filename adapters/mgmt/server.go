@@ -29,6 +29,10 @@ type Options struct {
 	// Backup copies the broker's data directory to dir, which is absolute. Nil
 	// if there is none.
 	Backup func(dir string) error
+	// SetMemoryLimit changes how much messages may take, in bytes, and what
+	// follows from it. Nil changes the broker's account only.
+	SetMemoryLimit func(n int64)
+	MachineBytes   int64 // The memory that shares refer to; 0 if unknown.
 }
 
 // Listener is an open port.

@@ -42,7 +42,7 @@ func newFixtureAt(t testing.TB, now func() int64) *fixture {
 	listener := func(protocol string, port int) Listener {
 		return Listener{protocol, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}}
 	}
-	s := NewServer(Options{Broker: b, Logger: slog.New(slog.DiscardHandler), Version: "test", Listeners: []Listener{listener("amqp", 5672), listener("http", 15672)}})
+	s := NewServer(Options{Broker: b, Logger: slog.New(slog.DiscardHandler), Version: "test", MachineBytes: 8 << 30, Listeners: []Listener{listener("amqp", 5672), listener("http", 15672)}})
 	web := httptest.NewServer(s.Handler())
 	t.Cleanup(func() {
 		web.Close()

@@ -38,18 +38,18 @@ func (c *conn) giveUp() {
 	c.out.Abort(nil)
 }
 
-// hold keeps a connection that publishes from being read while memory is
-// short. One that has deliveries to acknowledge is read on: its acks are what
+// hold keeps a connection that publishes from being read while an alarm
+// holds publishers. One that has deliveries to acknowledge is read on: its acks are what
 // frees memory; a delivery to a held one resumes it.
 func (c *conn) hold() {
-	memory := c.srv.broker.Memory()
-	if !memory.Held() {
+	alarms := c.srv.broker.Alarms()
+	if !alarms.Held() {
 		return
 	}
 	c.flushAll()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	for memory.Held() && c.ctx.Err() == nil {
+	for alarms.Held() && c.ctx.Err() == nil {
 		c.out.Lock()
 		goOn := c.underOut.ring.live > 0
 		c.underOut.unheld = !goOn
@@ -63,7 +63,7 @@ func (c *conn) hold() {
 		case <-c.ctx.Done():
 		case <-look.C:
 			if netx.PeerGone(c.nc) {
-				c.end(slog.LevelWarn, &failure{wire.Success, "the client closed its socket while it was held back: " + memory.Reason()})
+				c.end(slog.LevelWarn, &failure{wire.Success, "the client closed its socket while it was held back: " + alarms.Reason()})
 				c.cancel()
 			}
 		}

@@ -226,7 +226,8 @@ func (c *conn) beginBatch() {
 	if c.publisher == nil {
 		c.makePublisher()
 	}
-	w.refusing = c.srv.broker.Memory().Refusing() && c.outstanding() > 0
+	alarms := c.srv.broker.Alarms()
+	w.refusing = alarms.RefusingAll() || alarms.Refusing() && c.outstanding() > 0
 	c.inbound.attend()
 }
 

@@ -212,7 +212,7 @@ func (s *Server) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.mu.stop = stop
 	s.mu.ended.Go(func() { s.clocks.Run(ctx, s.now) })
-	stopWatching := s.broker.Memory().Watch(s.memoryChanged)
+	stopWatching := s.broker.Alarms().Watch(s.alarmsChanged)
 	s.mu.ended.Go(func() {
 		<-ctx.Done()
 		stopWatching()
@@ -270,10 +270,10 @@ func (s *Server) remove(c *conn) {
 	delete(s.mu.conns, c)
 }
 
-// memoryChanged tells the connections that were held back that they may go on.
+// alarmsChanged tells the connections that were held back that they may go on.
 // Those to be held notice when they have published once more.
-func (s *Server) memoryChanged(held bool) {
-	if held {
+func (s *Server) alarmsChanged() {
+	if s.broker.Alarms().Held() {
 		return
 	}
 	for _, c := range s.connections() {

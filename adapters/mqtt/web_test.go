@@ -166,7 +166,7 @@ func TestAlarmStopsPublishers(t *testing.T) {
 	m := s.broker.Memory()
 	m.SetLimit(1 << 20)
 	m.Charge(2 << 20)
-	waitFor(t, "the alarm", m.Held)
+	waitFor(t, "the alarm", s.broker.Alarms().Held)
 	// The reader that was waiting takes one more, and notices then.
 	p.publish(pub{topic: "t", payload: "noticed", qos: 1, id: 2})
 	p.expectAck(wire.Puback, 2)

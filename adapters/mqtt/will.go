@@ -22,8 +22,8 @@ func (c *conn) willOf(w *wire.Will) (*core.Will, error) {
 	if c.srv.forged(w.Topic) {
 		return nil, fail(wire.NotAuthorized, "$SYS topics are the broker's")
 	}
-	if c.srv.broker.Memory().Refusing() {
-		return nil, fail(wire.ServerUnavailable, "no will is taken: the broker is %s", c.srv.broker.Memory().Reason())
+	if c.srv.broker.Alarms().Refusing() {
+		return nil, fail(wire.ServerUnavailable, "no will is taken: the broker is %s", c.srv.broker.Alarms().Reason())
 	}
 	key := []byte(w.Topic)
 	wire.KeyInPlace(key)

@@ -45,7 +45,7 @@ func TestAlarmHoldsPublishers(t *testing.T) {
 			m := s.broker.Memory()
 			m.SetLimit(1 << 20)
 			m.Charge(1 << 20) // Within the margin: nothing is refused.
-			waitFor(t, "the alarm", m.Held)
+			waitFor(t, "the alarm", s.broker.Alarms().Held)
 			// The reader that was waiting takes one more, and notices then.
 			p.frames("SEND\ndestination:/queue/q\nreceipt:noticed\n\nnoticed")
 			p.expect("RECEIPT", "receipt-id", "noticed")
@@ -87,9 +87,9 @@ func TestAlarmReadsAcks(t *testing.T) {
 	m := s.broker.Memory()
 	m.SetLimit(1 << 20)
 	m.Charge(2 << 20)
-	waitFor(t, "the alarm", m.Held)
+	waitFor(t, "the alarm", s.broker.Alarms().Held)
 	c.frames("SEND\ndestination:/queue/other\nreceipt:refused\n\nx")
-	if f := c.expect("ERROR", "receipt-id", "refused"); !strings.Contains(string(f.Body), "out of memory") {
+	if f := c.expect("ERROR", "receipt-id", "refused"); !strings.Contains(string(f.Body), "low on memory") {
 		t.Errorf("got %s", show(f))
 	}
 	c.frames("ACK\nid:" + id + "\nreceipt:acked")

@@ -37,7 +37,7 @@ func (c *conn) tick(now time.Time) {
 		return
 	}
 	if c.held.Load() && netx.PeerGone(c.nc) {
-		c.giveUp("the client closed its socket while it was held back: " + c.srv.broker.Memory().Reason())
+		c.giveUp("the client closed its socket while it was held back: " + c.srv.broker.Alarms().Reason())
 		return
 	}
 	b := &c.beat
@@ -75,16 +75,16 @@ func (c *conn) giveUp(why string) {
 	c.out.Abort(nil)
 }
 
-// hold keeps a connection that publishes from being read while memory is
-// short. One that has deliveries to ack is read on: its acks are what frees
+// hold keeps a connection that publishes from being read while an alarm
+// holds publishers. One that has deliveries to ack is read on: its acks are what frees
 // memory; a delivery to a held one resumes it.
 func (c *conn) hold() {
-	memory := c.srv.broker.Memory()
-	if !memory.Held() || c.state != running {
+	alarms := c.srv.broker.Alarms()
+	if !alarms.Held() || c.state != running {
 		return
 	}
 	c.flushAll()
-	for memory.Held() && c.state == running {
+	for alarms.Held() && c.state == running {
 		c.out.Lock()
 		goOn := c.underOut.outs > 0
 		c.underOut.unheld = !goOn

@@ -79,7 +79,8 @@ func (c *conn) ensureBatch() {
 	if !c.publishes.Load() {
 		c.publishes.Store(true)
 	}
-	w.refusing = c.srv.broker.Memory().Refusing() && c.outstanding() > 0
+	alarms := c.srv.broker.Alarms()
+	w.refusing = alarms.RefusingAll() || alarms.Refusing() && c.outstanding() > 0
 	c.attended()
 }
 
@@ -182,7 +183,7 @@ func (c *conn) accept(d *destination, p *checkedProps, form, body []byte, ownBod
 		c.publishBatch()
 	}
 	if w.refusing {
-		return noMemory()
+		return c.refused()
 	}
 	t, err := c.publisher.Target(d.exchange)
 	if err != nil {
@@ -224,9 +225,9 @@ func (c *conn) accept(d *destination, p *checkedProps, form, body []byte, ownBod
 	return nil
 }
 
-// noMemory refuses a publish of a client that is read on for its acks.
-func noMemory() error {
-	return open("Unavailable", "the broker is out of memory and takes no messages; try again later")
+// refused answers a publish that is not taken because of an alarm.
+func (c *conn) refused() error {
+	return open("Unavailable", "the broker is %s and takes no messages; try again later", c.srv.broker.Alarms().Reason())
 }
 
 // publishBatch hands the batch to core.

@@ -158,7 +158,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, handle netx.Handler
 	tickCtx, stopTicking := context.WithCancel(context.WithoutCancel(ctx))
 	var ticker sync.WaitGroup
 	ticker.Go(func() { s.tick(tickCtx) })
-	stopWatching := s.broker.Memory().Watch(s.memoryChanged)
+	stopWatching := s.broker.Alarms().Watch(s.alarmsChanged)
 	defer func() {
 		stopWatching()
 		stopTicking()
@@ -236,10 +236,10 @@ func (s *Server) tick(ctx context.Context) {
 	}
 }
 
-// memoryChanged lets the connections that were held back go on. Those to be
+// alarmsChanged lets the connections that were held back go on. Those to be
 // held notice when they have published once more.
-func (s *Server) memoryChanged(held bool) {
-	if held {
+func (s *Server) alarmsChanged() {
+	if s.broker.Alarms().Held() {
 		return
 	}
 	for _, c := range s.all(nil) {

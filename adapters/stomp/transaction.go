@@ -222,8 +222,8 @@ func (c *conn) commit(f *frame.Frame) error {
 // route makes publications of t's messages, as long as there is room for all
 // of them. After an error the publisher's batch is to be discarded.
 func (c *conn) route(t *transaction) ([]core.Publication, error) {
-	if len(t.messages) > 0 && c.srv.broker.Memory().Refusing() && c.outstanding() > 0 {
-		return nil, noMemory()
+	if alarms := c.srv.broker.Alarms(); len(t.messages) > 0 && (alarms.RefusingAll() || alarms.Refusing() && c.outstanding() > 0) {
+		return nil, c.refused()
 	}
 	ms := make([]core.Publication, len(t.messages))
 	for i := range t.messages {

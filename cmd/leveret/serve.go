@@ -128,6 +128,13 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Version:   version,
 		Listeners: listeners.described(),
 		Backup:    stored.backup(),
+		SetMemoryLimit: func(n int64) {
+			broker.Memory().SetLimit(n)
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(config.GoMemory(n, set.MachineBytes))
+			}
+		},
+		MachineBytes: set.MachineBytes,
 	})
 
 	// The broker's clock and the sampler outlive the adapters: what clients do
@@ -140,6 +147,10 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		}
 	})
 	background.Go(func() { mgmtServer.Run(inBackground) })
+	if stored.store != nil {
+		broker.Alarms().SetDiskLimit(set.DiskFreeBytes)
+	}
+	background.Go(func() { watchDisk(inBackground, broker.Alarms(), diskDir(s.DataDir), log) })
 	if secure != nil {
 		background.Go(func() { secure.Run(inBackground) })
 		defer reloadOnHangup(secure)()
@@ -219,6 +230,7 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 		ConsumerTimeoutMS: s.ConsumerTimeout.Milliseconds(),
 		NodeName:          set.NodeName,
 		MemoryLimit:       set.MemoryBytes,
+		RefuseAfter:       s.RefuseAfter,
 		MaxClients:        s.MQTTMaxSessions,
 		Logger:            log,
 		LoopbackUsers:     set.LoopbackUsers,

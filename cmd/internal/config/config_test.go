@@ -178,8 +178,8 @@ func TestGoMemoryStaysBelowTheMachine(t *testing.T) {
 		{9 << 30, 10 << 30, 9 << 30},
 		{100 << 20, 160 << 20, 144 << 20},
 	} {
-		if got := goMemory(c.limit, c.machine); got != c.want {
-			t.Errorf("goMemory(%d, %d) = %d, want %d", c.limit, c.machine, got, c.want)
+		if got := GoMemory(c.limit, c.machine); got != c.want {
+			t.Errorf("GoMemory(%d, %d) = %d, want %d", c.limit, c.machine, got, c.want)
 		}
 	}
 }

@@ -53,6 +53,8 @@ type Serve struct {
 	LoadDefinitions string   `name:"load-definitions" group:"users" env:"LEVERET_LOAD_DEFINITIONS" placeholder:"FILE" help:"Import this file as exported by RabbitMQ or leveret, at each start. The default user and virtual host are not made then."`
 
 	MemoryLimit      MemoryLimit   `name:"memory-limit" group:"limits" env:"LEVERET_MEMORY_LIMIT" default:"0.6" placeholder:"SIZE" help:"Messages may take this much memory before publishers have to wait: 2GiB, or 0.6 of the machine or container. [0.6]"`
+	DiskFreeLimit    DiskLimit     `name:"disk-free-limit" conf:"disk_free_limit.absolute,disk_free_limit.relative" group:"limits" env:"LEVERET_DISK_FREE_LIMIT" default:"50MB" placeholder:"SIZE" help:"Publishers have to wait while the data directory's disk has less room than this: 2GB, or 1.5x the memory of machine or container; 0 for no such rule. [50MB]"`
+	RefuseAfter      time.Duration `name:"refuse-after" group:"limits" env:"LEVERET_REFUSE_AFTER" default:"0s" placeholder:"TIME" help:"How long publishers wait while memory or disk is short, before they are refused instead (a nack, reason 0x97, an ERROR frame); 0 is for ever. [0s]"`
 	MaxMessageSize   Size          `name:"max-message-size" group:"limits" env:"LEVERET_MAX_MESSAGE_SIZE" default:"128MiB" placeholder:"SIZE" help:"The largest body a client may publish. [128MiB]"`
 	Heartbeat        time.Duration `name:"heartbeat" group:"limits" env:"LEVERET_HEARTBEAT" default:"60s" placeholder:"TIME" help:"The heartbeat offered to AMQP clients; 0 offers none. [60s]"`
 	ChannelMax       uint16        `name:"channel-max" group:"limits" env:"LEVERET_CHANNEL_MAX" default:"2047" placeholder:"N" help:"Channels an AMQP connection may open; 0 for as many as the protocol can number. [2047]"`
@@ -117,6 +119,7 @@ type Settings struct {
 	Definitions    []byte   // The file to import at start; nil for none.
 	MachineBytes   int64    // Memory of machine or container; 0 if unknown.
 	MemoryBytes    int64    // What live messages may take.
+	DiskFreeBytes  int64    // What is to be left free on the disk.
 	GoMemoryBytes  int64    // What the Go runtime is told to stay under.
 }
 
@@ -161,6 +164,8 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, fmt.Errorf("--sync-every %v is not a time to wait", s.SyncEvery)
 	case s.QueueMemory < 64<<10:
 		return nil, fmt.Errorf("--queue-memory %d is less than 64KiB", s.QueueMemory)
+	case s.RefuseAfter < 0:
+		return nil, fmt.Errorf("--refuse-after %v is not a time to wait", s.RefuseAfter)
 	case s.ConsumerTimeout < 0:
 		return nil, fmt.Errorf("--consumer-timeout %v is not a time to wait", s.ConsumerTimeout)
 	case s.MQTTExchange == "" || s.MQTTVHost == "":
@@ -200,7 +205,10 @@ func (s *Serve) Resolve() (*Settings, error) {
 	if out.MemoryBytes, err = s.MemoryLimit.Of(out.MachineBytes); err != nil {
 		return nil, err
 	}
-	out.GoMemoryBytes = goMemory(out.MemoryBytes, out.MachineBytes)
+	if out.DiskFreeBytes, err = s.DiskFreeLimit.Of(out.MachineBytes); err != nil {
+		return nil, err
+	}
+	out.GoMemoryBytes = GoMemory(out.MemoryBytes, out.MachineBytes)
 	return &out, nil
 }
 
@@ -236,11 +244,11 @@ func (s *Serve) listeners(out *Settings) error {
 	return nil
 }
 
-// goMemory is the soft limit for the Go runtime: room for what is accounted,
+// GoMemory is the soft limit for the Go runtime: room for what is accounted,
 // for a quarter of garbage on top and for what a broker is without messages.
 // It stays below the machine's memory where it can, because a collector that
 // works harder is better than one that is killed.
-func goMemory(limit, machine int64) int64 {
+func GoMemory(limit, machine int64) int64 {
 	soft := limit + limit/4 + 128<<20
 	if ceiling := machine / 10 * 9; machine > 0 && soft > ceiling {
 		soft = max(ceiling, limit)

@@ -87,3 +87,39 @@ func (l MemoryLimit) Of(total int64) (int64, error) {
 	}
 	return int64(l.Fraction * float64(total)), nil
 }
+
+// DiskLimit is room to be left on a disk, in bytes or, where Times is not zero,
+// as a multiple of the memory there is.
+type DiskLimit struct {
+	Times float64
+	Bytes int64
+}
+
+// UnmarshalText takes a number that ends in x for a multiple and everything else
+// for a size.
+func (l *DiskLimit) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	if times, ok := strings.CutSuffix(strings.ToLower(s), "x"); ok {
+		f, err := strconv.ParseFloat(times, 64)
+		if err != nil || !(f > 0 && f <= 1000) {
+			return fmt.Errorf("%q is not a multiple of the memory there is; write for example 1.5x", s)
+		}
+		*l = DiskLimit{Times: f}
+		return nil
+	}
+	n, err := ParseSize(s)
+	*l = DiskLimit{Bytes: n}
+	return err
+}
+
+// Of returns the limit in bytes on a machine with total bytes of memory, 0 if
+// that is unknown.
+func (l DiskLimit) Of(total int64) (int64, error) {
+	if l.Times == 0 {
+		return l.Bytes, nil
+	}
+	if total <= 0 {
+		return 0, fmt.Errorf("how much memory this machine has is not known, so %g times that has no meaning; give --disk-free-limit as a size", l.Times)
+	}
+	return int64(l.Times * float64(total)), nil
+}

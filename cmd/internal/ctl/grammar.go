@@ -77,6 +77,10 @@ type grammar struct {
 
 	Store store `cmd:"" name:"store" group:"store" help:"Look at the data directory of a stopped broker (check, dump) or copy that of a running one (backup)."`
 
+	SetMemoryWatermark setMemoryWatermark `cmd:"" name:"set_vm_memory_high_watermark" group:"node" help:"Change how much memory messages may take: 0.6 of what there is, or absolute 2GB."`
+	SetDiskFreeLimit   setDiskFreeLimit   `cmd:"" name:"set_disk_free_limit" group:"node" help:"Change how much room is to be left on the disk: 2GB, or mem_relative 1.5."`
+	ListAlarms         listAlarms         `cmd:"" name:"list_alarms" group:"node" help:"List the alarms that are set, with what to do."`
+
 	Ping           ping           `cmd:"" name:"ping" group:"node" help:"Check that the broker answers."`
 	AwaitStartup   awaitStartup   `cmd:"" name:"await_startup" group:"node" help:"Wait until the broker answers."`
 	Status         status         `cmd:"" name:"status" group:"node" help:"Show the broker's version, memory, totals and listeners."`

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package main
+
+import "errors"
+
+func diskFree(string) (int64, error) { return 0, errors.ErrUnsupported }
