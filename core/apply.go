@@ -111,6 +111,7 @@ func (v *VHost) applyExchange(c *Change) {
 	if exists {
 		n = -1
 		xs = xs.Without(name)
+		v.retireExchange(x)
 	} else {
 		xs = xs.With(name, x)
 	}
@@ -130,6 +131,8 @@ func (v *VHost) applyQueue(c *Change) {
 	if c.Value == nil {
 		if d != nil {
 			v.dropQueue(name)
+			v.retireQueue(d.queue)
+			v.broker.stats.deleted.Add(1)
 			v.queueCount.Add(-1)
 			v.queuesChanged()
 		}
@@ -147,6 +150,9 @@ func (v *VHost) applyQueue(c *Change) {
 	d.update(v.policies.Load())
 	v.putQueue(name, d)
 	v.queueCount.Add(1)
+	if v.broker.loaded {
+		v.broker.stats.created.Add(1)
+	}
 	v.tables.Lock()
 	delete(v.tables.undeleted, name)
 	v.reroutedLocked("")

@@ -53,7 +53,7 @@ func newBenchOf(tb testing.TB, o core.Options, batch, body int) *bench {
 	}
 	tb.Cleanup(func() { b.Close() })
 	user, _ := b.Auth().User("guest")
-	s, err := b.OpenSession(core.SessionOptions{VHost: "/", User: user, Loopback: true})
+	s, err := b.OpenSession(core.SessionOptions{VHost: "/", User: user, Loopback: true, Meter: b.Meter("bench")})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -81,6 +81,15 @@ type Broker struct {
 	consumerTimeoutMS int64
 	maxClients        int
 
+	meters meters
+	stats  stats
+	// undated are queues of which it is to be found out when their heads arrived.
+	undated struct {
+		sync.Mutex
+		queues  []*classic
+		running bool
+	}
+
 	vhosts     atomic.Pointer[hamt.Map[string, *VHost]]
 	sessionIDs atomic.Uint64
 	closing    atomic.Bool

@@ -21,7 +21,8 @@ type classic struct {
 	broker *Broker
 	opts   *QueueOptions
 	log    QueueLog // nil unless the queue is durable.
-	getter Holder   // Holds what was got and not consumed.
+	getter Holder   // Holds what was got and not consumed, by those whom no meter counts.
+	kind   QueueKind
 
 	gone atomic.Bool // Written under mu.
 	// lastUse is when the queue was last declared, got from or consumed from,
@@ -45,6 +46,7 @@ type classic struct {
 		consumers      map[*Consumer]struct{}
 		exclusive      *Consumer
 		single         *singleActive      // nil unless the queue serves one consumer at a time.
+		getters        []*Holder          // The same by those of a meter each.
 		timeouts       *timeouts          // nil until a consumer with a timeout was handed something.
 		given          []*Consumer        // Consumers with pending deliveries in this pass.
 		settled        []Seq              // Stored entries that ended in this pass, for the log.
@@ -70,6 +72,8 @@ type classic struct {
 		// markAwaited are closed when the next mark is written.
 		markAwaited []chan struct{}
 
+		dating bool // The log will be asked when cold heads arrived.
+
 		timed      []timedEntry // Heap of entries that expire before their turn.
 		timedLive  int          // Items of timed whose entry is ready.
 		mixedTTL   bool         // The TTL changed: entries that come now do not expire in turn.
@@ -79,7 +83,7 @@ type classic struct {
 
 // newClassic makes a queue that o describes. The caller makes it known.
 func newClassic(v *VHost, o *QueueOptions) Queue {
-	q := &classic{vhost: v, broker: v.broker, opts: o}
+	q := &classic{vhost: v, broker: v.broker, opts: o, kind: kindOf(o.Type)}
 	q.getter.queue = q
 	q.mu.entries.init(o.DefaultPriority)
 	if o.Durable {
@@ -476,16 +480,21 @@ func discard(b *Broker, c *chunk, r *resting) {
 	b.memory.charge(r.pending)
 }
 
+// Summary is Info without the list of consumers.
+func (q *classic) Summary() QueueInfo {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := q.infoLocked()
+	i.HeadTimestamp = q.headTimestampLocked()
+	return i
+}
+
 // Info is a consistent snapshot.
 func (q *classic) Info() QueueInfo {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	i := q.infoLocked()
-	if e := &q.mu.entries; e.ready > 0 {
-		if c, n := e.firstReady(); c.state[n]&flagCold == 0 {
-			i.HeadTimestamp = c.msg[n].ArrivedMS
-		}
-	}
+	i.HeadTimestamp = q.headTimestampLocked()
 	for c := range q.mu.consumers {
 		active := c.in.started && (q.mu.single == nil || q.mu.single.active == c)
 		i.ConsumerList = append(i.ConsumerList, ConsumerInfo{

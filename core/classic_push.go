@@ -195,8 +195,10 @@ func (q *classic) handOverLocked(t *Touched) {
 		}
 		if c.opts.NoAck {
 			q.mu.counters.DeliveredAuto += uint64(n)
+			c.tally.addKind(countConsumedAuto, q.kind, n)
 		} else {
 			q.mu.counters.DeliveredAck += uint64(n)
+			c.tally.addKind(countConsumedAck, q.kind, n)
 		}
 		if c.opts.Outlet.Deliver(c, c.in.pending) {
 			t.add(c.opts.Outlet)
@@ -241,6 +243,7 @@ func (q *classic) deliverLocked(t *Touched) {
 			redelivered := c.state[i]&flagRedelivered != 0
 			if redelivered {
 				q.mu.counters.Redelivered++
+				to.tally.addKind(countRedelivered, q.kind, 1)
 			}
 			if to.opts.NoAck {
 				to.in.pending = append(to.in.pending, Delivery{m, 0, DeliveryHistory{Redelivered: redelivered}})
@@ -297,15 +300,30 @@ func (q *classic) endLocked(c *chunk, i int32) *Message {
 	return q.mu.entries.remove(c, i)
 }
 
+// getterLocked is who holds what somebody counted by t gets.
+func (q *classic) getterLocked(t *tally) *Holder {
+	if t == nil {
+		return &q.getter
+	}
+	for _, h := range q.mu.getters {
+		if h.tally.meter == t.meter {
+			return h
+		}
+	}
+	h := &Holder{queue: q, tally: t}
+	q.mu.getters = append(q.mu.getters, h)
+	return h
+}
+
 // get hands the first ready message to fn.
-func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error) {
+func (q *classic) get(t *tally, noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error) {
 	if q.opts.SingleActive && q.opts.Type == QueueQuorum {
 		return false, errorf(Locked, "cannot obtain access to locked queue '%s' in vhost '%s'. basic.get operations are not supported by quorum queues with single active consumer",
 			q.opts.Name, q.opts.VHost)
 	}
 	q.touch()
 	for {
-		found, cold, marked := q.getWarm(noAck, fn)
+		found, cold, marked := q.getWarm(t, noAck, fn)
 		if marked != nil {
 			<-marked
 			continue
@@ -322,7 +340,7 @@ func (q *classic) get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)
 // getWarm is get if the first message is in memory, otherwise it says so. If
 // the message's mark must be written first, marked is closed when that is worth
 // another look.
-func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (found, cold bool, marked chan struct{}) {
+func (q *classic) getWarm(t *tally, noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (found, cold bool, marked chan struct{}) {
 	q.mu.Lock()
 	defer q.unlock()
 	e := &q.mu.entries
@@ -351,6 +369,7 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 		d := Delivery{m, 0, DeliveryHistory{Redelivered: c.state[i]&flagRedelivered != 0}}
 		if d.Redelivered {
 			q.mu.counters.Redelivered++
+			t.addKind(countRedelivered, q.kind, 1)
 		}
 		seq := c.base + Seq(i)
 		if d.Redelivered {
@@ -360,7 +379,7 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 		if noAck {
 			q.mu.counters.GotAuto++
 			q.endLocked(c, i)
-			fn(&q.getter, &d, e.ready)
+			fn(q.getterLocked(t), &d, e.ready)
 			q.free(m)
 			return true, false, nil
 		}
@@ -368,7 +387,7 @@ func (q *classic) getWarm(noAck bool, fn func(h *Holder, d *Delivery, remaining 
 		d.Seq = seq
 		q.mu.unackedBytes += int64(len(m.Body))
 		e.takeOut(c, i)
-		fn(&q.getter, &d, e.ready)
+		fn(q.getterLocked(t), &d, e.ready)
 		return true, false, nil
 	}
 	q.mu.counters.GetEmpty++

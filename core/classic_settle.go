@@ -56,6 +56,7 @@ func (q *classic) settleIn(p *Publisher, h *Holder, op Settlement, seqs []Seq, t
 	switch op {
 	case Ack:
 		q.mu.counters.Acked += uint64(n)
+		h.tally.addKind(countAcked, q.kind, n)
 	case Requeue, Fail:
 		q.mu.counters.Returned += uint64(n)
 	case Discard:

@@ -41,6 +41,7 @@ type ConsumeOptions struct {
 type Holder struct {
 	queue    Queue
 	consumer *Consumer // nil for gets.
+	tally    *tally    // Counts what is settled.
 }
 
 // Settle settles deliveries that h holds, in ascending order where that is
@@ -58,11 +59,12 @@ func (h *Holder) QueueName() string { return h.queue.Options().Name }
 // Consumer takes messages from one queue as far as its credit goes.
 type Consumer struct {
 	Holder
-	opts    ConsumeOptions
-	session *Session
-	waiter  Waiter
-	returns atomic.Bool   // It gives back what it holds as it goes; see Leave.
-	reader  *streamReader // Of a stream's consumer.
+	opts      ConsumeOptions
+	session   *Session
+	waiter    Waiter
+	uncounted atomic.Bool   // Its meter no longer counts it among its consumers.
+	returns   atomic.Bool   // It gives back what it holds as it goes; see Leave.
+	reader    *streamReader // Of a stream's consumer.
 
 	// in is its part of the queue, guarded by the queue's lock.
 	in struct {
@@ -131,11 +133,14 @@ func (s *Session) consumeFrom(q Queue, o ConsumeOptions) (*Consumer, error) {
 		return nil, err
 	}
 	c := &Consumer{opts: o, session: s}
-	c.Holder = Holder{queue: q, consumer: c}
+	c.Holder = Holder{queue: q, consumer: c, tally: s.tally}
 	c.waiter.c = c
 	c.in.prefetch = o.Prefetch
 	if err := q.addConsumer(c); err != nil {
 		return nil, err
+	}
+	if s.tally != nil {
+		s.tally.meter.consumers.Add(1)
 	}
 	s.addConsumer(c)
 	return c, nil
@@ -211,7 +216,17 @@ func (s *Session) Get(queue string, noAck bool, fn func(h *Holder, d *Delivery, 
 			return false, errorf(Locked, "cannot obtain access to locked %s. basic.get operations are not supported by quorum queues with single active consumer", s.vhost.queueText(o.Name))
 		}
 	}
-	return q.get(noAck, fn)
+	found, err := q.get(s.tally, noAck, fn)
+	switch k := kindOf(q.Options().Type); {
+	case err != nil:
+	case !found:
+		s.tally.addKind(countGetEmpty, k, 1)
+	case noAck:
+		s.tally.addKind(countGotAuto, k, 1)
+	default:
+		s.tally.addKind(countGotAck, k, 1)
+	}
+	return found, err
 }
 
 // consumerGroup is a queue's consumers of one priority. ring holds those that

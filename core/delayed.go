@@ -598,10 +598,13 @@ func (d *delayer) purge(*Touched) int                                 { return 0
 func (d *delayer) dropConsumers(string, *Touched)                     {}
 func (d *delayer) closeIf(func(QueueInfo) error) (ready int, _ error) { return 0, nil }
 
-func (d *delayer) get(bool, func(*Holder, *Delivery, int)) (bool, error) {
+func (d *delayer) get(*tally, bool, func(*Holder, *Delivery, int)) (bool, error) {
 	return false, d.addConsumer(nil)
 }
 
+func (d *delayer) Summary() QueueInfo { return d.Info() }
+
+// Info has the counts.
 func (d *delayer) Info() QueueInfo {
 	n, bytes := d.pendingCount()
 	return QueueInfo{Options: d.opts, Ready: n, ReadyBytes: bytes}

@@ -86,6 +86,7 @@ func (q *direct) handLocked(ms []Publication, nowMS int64, t *Touched) (handed i
 		q.mu.pending = q.mu.pending[:0]
 		ms = ms[n:]
 		handed += n
+		c.tally.addKind(countConsumedAuto, KindDirect, n)
 	}
 	return handed
 }
@@ -136,7 +137,7 @@ func (q *direct) setPrefetch(c *Consumer, n int, _ *Touched) {
 }
 
 // get never finds anything.
-func (q *direct) get(bool, func(h *Holder, d *Delivery, remaining int)) (bool, error) {
+func (q *direct) get(*tally, bool, func(h *Holder, d *Delivery, remaining int)) (bool, error) {
 	q.touch()
 	q.mu.Lock()
 	q.mu.counters.GetEmpty++
@@ -148,6 +149,13 @@ func (q *direct) get(bool, func(h *Holder, d *Delivery, remaining int)) (bool, e
 func (q *direct) settle(*Holder, Settlement, []Seq, *Touched) {}
 
 func (q *direct) purge(*Touched) int { return 0 }
+
+// Summary is Info without the list of consumers.
+func (q *direct) Summary() QueueInfo {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.infoLocked()
+}
 
 func (q *direct) Info() QueueInfo {
 	q.mu.Lock()

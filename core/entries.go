@@ -81,6 +81,8 @@ type level struct {
 	onDisk   Seq // and of those below this one that is written.
 	behind   Seq // Entries from here on were added after their mark.
 	handed   Seq // No stored entry from here on was handed out.
+
+	dated datedHead // See classic_head.go.
 }
 
 // chunk holds the state of chunkLen consecutive entries of a level, and their

@@ -137,6 +137,7 @@ func (q *classic) resumeLocked(c *Consumer, t *Touched) {
 				d.Message = at.msg[i]
 				bytes += len(d.Message.Body)
 				q.mu.counters.Redelivered++
+				c.tally.addKind(countRedelivered, q.kind, 1)
 			}
 			c.in.pending = append(c.in.pending, d)
 		}

@@ -60,7 +60,7 @@ func (q *classic) leavesLocked(reason deathReason) bool {
 // dieLocked ends the live entry at (c, i) for reason: it is gone, or leaving.
 // What it counted as is the caller's to correct.
 func (q *classic) dieLocked(c *chunk, i int32, reason deathReason) {
-	q.mu.counters.Died[reason]++
+	q.countDeathLocked(reason)
 	if q.leavesLocked(reason) {
 		q.mu.entries.set(c, i, stateLeaving)
 		q.sendOffLocked(c.base+Seq(i), reason)
@@ -350,6 +350,9 @@ func (d *departure) arrived(err error) {
 	q.mu.Lock()
 	defer q.unlock()
 	l := &q.mu.leaving
+	if d.rules.deadKeepTrying {
+		q.broker.stats.deadConfirmed.Add(uint64(len(d.settle)))
+	}
 	for _, s := range d.settle {
 		q.leftLocked(s)
 		if l.only != nil {

@@ -49,7 +49,7 @@ func (q *classic) refuseLocked(p *Publisher, m *Publication) {
 	if q.mu.rules.overflow != overflowRejectDead || !q.mu.rules.deadLetters {
 		return
 	}
-	q.mu.counters.Died[deathMaxLength]++
+	q.countDeathLocked(deathMaxLength)
 	m.ExpiresMS = 0
 	state := stateLeaving
 	if q.stores(&m.Message) {

@@ -21,7 +21,9 @@ type Publisher struct {
 	session   *Session
 	broker    *Broker
 	completer Completer
-	nowMS     int64 // When the batch under way arrived.
+	tally     *tally // nil counts nothing.
+	published bool   // Its meter counts it among its publishers.
+	nowMS     int64  // When the batch under way arrived.
 
 	last    *Target
 	targets map[string]*Target
@@ -62,7 +64,33 @@ type Publisher struct {
 
 // NewPublisher makes a publisher whose completions go to c.
 func (s *Session) NewPublisher(c Completer) *Publisher {
-	return &Publisher{session: s, broker: s.broker, completer: c}
+	return &Publisher{session: s, broker: s.broker, completer: c, tally: s.tally}
+}
+
+// End says that p publishes no more, which its session's end says as well.
+// Ending twice is harmless.
+func (p *Publisher) End() {
+	if !p.published {
+		return
+	}
+	p.published = false
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	if p.session.mu.publishers > 0 {
+		p.session.mu.publishers--
+		p.tally.meter.publishes.Add(-1)
+	}
+}
+
+// begin counts p among the publishers.
+func (p *Publisher) begin() {
+	p.published = true
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	if !p.session.mu.closed {
+		p.session.mu.publishers++
+		p.tally.meter.publishes.Add(1)
+	}
 }
 
 // Target is an exchange that a publisher may publish to.
@@ -200,11 +228,25 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 	p.nowMS = p.broker.now()
 	first := ms[0].Route
 	same, once, retain := true, false, false
+	count := batchCount{shortest: len(ms[0].Body)}
 	for i := range ms {
+		n := len(ms[i].Body)
+		count.bytes += n
+		count.shortest, count.longest = min(count.shortest, n), max(count.longest, n)
+		if ms[i].Number != 0 {
+			count.numbered++
+		}
 		ms[i].ArrivedMS = p.nowMS
 		once = once || ms[i].Once != 0
 		retain = retain || ms[i].Retain
 		same = same && ms[i].Route == first
+	}
+	if p.tally != nil {
+		if !p.published {
+			p.begin()
+		}
+		count.same = same
+		p.tally.received(ms, &count, p.commit != nil)
 	}
 	if p.remembers {
 		p.remember(ms)
@@ -282,6 +324,15 @@ func (p *Publisher) pagingSet() ChangeSet {
 	return p.paging
 }
 
+// confirms is who counts confirms: of a transaction nobody does, its publisher
+// waits for the commit.
+func (p *Publisher) confirms() *tally {
+	if p.commit != nil {
+		return nil
+	}
+	return p.tally
+}
+
 // numbers is a range of publish numbers.
 type numbers struct{ first, last uint64 }
 
@@ -305,7 +356,13 @@ func (p *Publisher) complete(ms []Publication) {
 	}
 	var stored []numbers
 	var done numbers // A range not yet reported, empty while first is 0.
-	kind := OK
+	kind, counted := OK, p.confirms()
+	report := func() {
+		if kind == OK {
+			counted.add(countConfirmed, int(done.last-done.first+1))
+		}
+		p.completer.Completed(done.first, done.last, kind)
+	}
 	for i := range ms {
 		m := &ms[i]
 		m.rested = nil
@@ -321,13 +378,13 @@ func (p *Publisher) complete(ms []Publication) {
 			done.last = m.Number
 		default:
 			if done.first != 0 {
-				p.completer.Completed(done.first, done.last, kind)
+				report()
 			}
 			done, kind = numbers{m.Number, m.Number}, m.Refused
 		}
 	}
 	if done.first != 0 {
-		p.completer.Completed(done.first, done.last, kind)
+		report()
 	}
 	if set == nil {
 		if moved != nil {
@@ -349,6 +406,9 @@ func (p *Publisher) complete(ms []Publication) {
 			k = Unavailable
 		}
 		for _, r := range stored {
+			if err == nil {
+				counted.add(countConfirmed, int(r.last-r.first+1))
+			}
 			c.Completed(r.first, r.last, k)
 		}
 		if moved != nil {

@@ -71,14 +71,17 @@ type Queue interface {
 
 	setPrefetch(c *Consumer, n int, t *Touched)
 
-	// get hands the first ready message to fn under the queue's lock. It may
-	// wait for the log.
-	get(noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error)
+	// get hands the first ready message to fn under the queue's lock. t counts
+	// what becomes of it. It may wait for the log.
+	get(t *tally, noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error)
 	settle(h *Holder, op Settlement, seqs []Seq, t *Touched)
 	purge(t *Touched) int
 
 	// Info is a consistent snapshot for operators.
 	Info() QueueInfo
+	// Summary is Info without the list of consumers: for who looks at all
+	// queues every few seconds.
+	Summary() QueueInfo
 	// counts is what a declare answers, at no more cost than that.
 	counts() (ready, consumers int)
 
@@ -130,7 +133,7 @@ type QueueInfo struct {
 	IdleSinceMS   int64
 	MemoryBytes   int64
 	Counters      QueueCounters
-	HeadTimestamp int64          // When the oldest ready message arrived, ms since 1970; 0 if none.
+	HeadTimestamp int64          // When the oldest ready message arrived, ms since 1970; 0 if there is none, or it is not known yet.
 	ConsumerList  []ConsumerInfo // Filled by Info only, not for closeIf.
 	Stream        *StreamInfo    // Of streams only.
 }

@@ -16,6 +16,7 @@ type Registry struct {
 	mu struct {
 		sync.RWMutex
 		byKind map[string]map[uint64]*Row
+		added  map[string]uint64 // By kind, in the broker's life.
 	}
 }
 
@@ -47,6 +48,7 @@ type Row struct {
 func newRegistry() *Registry {
 	r := &Registry{}
 	r.mu.byKind = make(map[string]map[uint64]*Row)
+	r.mu.added = make(map[string]uint64)
 	return r
 }
 
@@ -61,6 +63,7 @@ func (r *Registry) Add(o RowOptions) *Row {
 		r.mu.byKind[o.Kind] = rows
 	}
 	rows[row.ID] = row
+	r.mu.added[o.Kind]++
 	return row
 }
 
@@ -87,6 +90,15 @@ func (r *Registry) Rows(kind string) iter.Seq[*Row] {
 		return 1
 	})
 	return slices.Values(rows)
+}
+
+// Churn returns how many rows of a kind were added and removed in the broker's
+// life.
+func (r *Registry) Churn(kind string) (added, removed uint64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	added = r.mu.added[kind]
+	return added, added - uint64(len(r.mu.byKind[kind]))
 }
 
 // Count returns how many rows of a kind there are.

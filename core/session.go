@@ -16,6 +16,8 @@ type SessionOptions struct {
 	Loopback bool
 	// Vars are what topic permissions may name besides username and vhost.
 	Vars map[string]string
+	// Meter counts what the session does; nil does not.
+	Meter *Meter
 	// Internal sessions (the management API acting for a user) do not count
 	// against connection limits and are not listed.
 	Internal bool
@@ -35,17 +37,19 @@ type Session struct {
 	loopback  bool
 	vars      map[string]string
 	internal  bool
+	tally     *tally
 	countedAs string // The user whose limit counts it; guarded by the broker's lock.
 
 	user atomic.Pointer[auth.User]
 
 	mu struct {
 		sync.Mutex
-		closed    bool
-		onClose   func(reason string)
-		ended     string                    // Why it was asked to end before onClose was set.
-		owned     map[*destination]struct{} // Its exclusive queues.
-		consumers map[*Consumer]struct{}
+		closed     bool
+		onClose    func(reason string)
+		ended      string                    // Why it was asked to end before onClose was set.
+		owned      map[*destination]struct{} // Its exclusive queues.
+		consumers  map[*Consumer]struct{}
+		publishers int64 // Those that have published and not ended.
 	}
 
 	// access remembers what the user may do, for one epoch of the directory.
@@ -122,7 +126,7 @@ func (b *Broker) OpenSession(o SessionOptions) (*Session, error) {
 	if !b.directory.HasVHost(o.User.Name, v.name) {
 		return nil, errorf(NotAllowed, "access to vhost '%s' refused for user '%s'", v.name, o.User.Name)
 	}
-	s := &Session{id: b.sessionIDs.Add(1), broker: b, vhost: v, loopback: o.Loopback, vars: o.Vars, internal: o.Internal}
+	s := &Session{id: b.sessionIDs.Add(1), broker: b, vhost: v, loopback: o.Loopback, vars: o.Vars, internal: o.Internal, tally: o.Meter.tally()}
 	s.user.Store(&o.User)
 	if err := b.addSession(s); err != nil {
 		return nil, err
@@ -203,9 +207,12 @@ func (s *Session) Close() {
 		return
 	}
 	s.mu.closed = true
-	consumers, owned := s.mu.consumers, s.mu.owned
-	s.mu.consumers, s.mu.owned = nil, nil
+	consumers, owned, publishers := s.mu.consumers, s.mu.owned, s.mu.publishers
+	s.mu.consumers, s.mu.owned, s.mu.publishers = nil, nil, 0
 	s.mu.Unlock()
+	if s.tally != nil {
+		s.tally.meter.publishes.Add(-publishers)
+	}
 
 	var t Touched
 	for c := range consumers {
@@ -262,6 +269,9 @@ func (s *Session) removeConsumer(c *Consumer) {
 	s.mu.Lock()
 	delete(s.mu.consumers, c)
 	s.mu.Unlock()
+	if s.tally != nil && !c.uncounted.Swap(true) {
+		s.tally.meter.consumers.Add(-1)
+	}
 }
 
 // Consumers returns the session's consumers, in no particular order.

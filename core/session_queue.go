@@ -29,6 +29,14 @@ func generatedName() string {
 // passive declare only looks whether it exists. Either restarts the clock of
 // x-expires.
 func (s *Session) DeclareQueue(d QueueDeclare) (QueueDeclared, error) {
+	answer, err := s.declareNamed(d)
+	if err == nil {
+		s.broker.stats.declared.Add(1)
+	}
+	return answer, err
+}
+
+func (s *Session) declareNamed(d QueueDeclare) (QueueDeclared, error) {
 	v := s.vhost
 	name := cleanName(d.Name)
 	if isReplyTo(name) {

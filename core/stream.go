@@ -195,7 +195,7 @@ func (q *stream) recover(r RecoveredLevel) {
 }
 
 // get is refused before it comes here.
-func (q *stream) get(bool, func(*Holder, *Delivery, int)) (bool, error) {
+func (q *stream) get(*tally, bool, func(*Holder, *Delivery, int)) (bool, error) {
 	return false, errorf(NotImplemented, "basic.get not supported by stream queues %s", q.text())
 }
 
@@ -258,6 +258,17 @@ func (q *stream) dropConsumers(reason string, _ *Touched) {
 			}
 		})
 	}
+}
+
+// Summary is Info without the list of consumers.
+func (q *stream) Summary() QueueInfo {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := q.infoLocked()
+	for r := range q.mu.readers {
+		i.Unacked += int(r.unacked.Load())
+	}
+	return i
 }
 
 // Info is a consistent snapshot.

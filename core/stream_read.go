@@ -138,6 +138,7 @@ func (q *stream) settle(h *Holder, op Settlement, seqs []Seq, t *Touched) {
 	switch op {
 	case Ack:
 		q.counters.acked.Add(uint64(n))
+		h.tally.addKind(countAcked, KindStream, int(n))
 	case Requeue:
 		q.counters.returned.Add(uint64(n))
 	case Discard:
@@ -190,6 +191,7 @@ func (r *streamReader) deliverLocked(t *Touched) (fetch bool) {
 		r.gatherLocked(int(room))
 		if n := len(r.mu.pending); n > 0 {
 			r.q.counters.delivered.Add(uint64(n))
+			r.c.tally.addKind(countConsumedAck, KindStream, n)
 			if r.c.opts.Outlet.Deliver(r.c, r.mu.pending) {
 				t.add(r.c.opts.Outlet)
 			}

@@ -52,6 +52,12 @@ type VHost struct {
 	sweeping sync.Mutex             // Held by sweep, before tables and the locks of queues.
 	swept    *policySet             // That which is in force everywhere; guarded by sweeping.
 
+	// retired is what was deleted has done.
+	retired struct {
+		sync.Mutex
+		VHostTotals
+	}
+
 	// tables guards what only changes and operators look at: the bindings of
 	// each destination, the sources of each exchange. Changes hold it for
 	// moments only.

@@ -201,6 +201,10 @@ func (c *conn) endChannel(ch *channel) {
 		c.work.flushOwn = true
 	}
 	c.requeueAll(ch, core.Fail)
+	ch.publisher.End()
+	if ch.tx != nil {
+		ch.tx.publisher.End()
+	}
 	ch.publisher = nil
 	ch.props = checkedProps{}
 }

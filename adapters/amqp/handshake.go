@@ -263,7 +263,9 @@ func (c *conn) tuneOk(m *wire.ConnectionTuneOk) error {
 
 // open enters the virtual host.
 func (c *conn) open(m *wire.ConnectionOpen) error {
-	s, err := c.srv.broker.OpenSession(core.SessionOptions{VHost: m.VirtualHost, User: c.authenticated, Loopback: netx.IsLoopback(c.nc.RemoteAddr())})
+	s, err := c.srv.broker.OpenSession(core.SessionOptions{
+		VHost: m.VirtualHost, User: c.authenticated, Loopback: netx.IsLoopback(c.nc.RemoteAddr()), Meter: c.srv.broker.Meter(MeterName),
+	})
 	if err != nil {
 		return exceptionOf(err, wire.IDConnectionOpen)
 	}

@@ -15,6 +15,9 @@ const (
 	RowChannel    = "channel"
 )
 
+// MeterName is what the meter is called that counts what AMQP 0-9-1 clients do.
+const MeterName = "amqp091"
+
 // name is what operators call the connection.
 func (c *conn) name() string { return c.peer + " -> " + c.nc.LocalAddr().String() }
 

@@ -62,7 +62,7 @@ func (c *conn) connect(body []byte) error {
 	c.loggedIn()
 	loopback := netx.IsLoopback(c.nc.RemoteAddr())
 	s, err := c.srv.broker.OpenSession(core.SessionOptions{
-		VHost: c.client.vhost, User: user, Loopback: loopback, Vars: map[string]string{"client_id": c.client.id},
+		VHost: c.client.vhost, User: user, Loopback: loopback, Vars: map[string]string{"client_id": c.client.id}, Meter: c.srv.broker.Meter(meterNames[c.version]),
 	})
 	if err != nil {
 		return err

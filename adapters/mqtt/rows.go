@@ -15,6 +15,9 @@ const RowConnection = "connection"
 // protocolNames are what operators read.
 var protocolNames = map[byte]string{wire.V31: "MQTT 3.1.0", wire.V311: "MQTT 3.1.1", wire.V5: "MQTT 5.0"}
 
+// meterNames are what the meters are called that count what clients do.
+var meterNames = map[byte]string{wire.V31: "mqtt310", wire.V311: "mqtt311", wire.V5: "mqtt50"}
+
 // addRow shows the connection to operators.
 func (c *conn) addRow() *core.Row {
 	return c.srv.broker.Registry().Add(core.RowOptions{

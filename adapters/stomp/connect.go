@@ -154,7 +154,7 @@ func (c *conn) login(users, passwords []string, vhost string) error {
 	if !ok {
 		return closing("Bad CONNECT", "Access refused for user '%s'\n", users[0])
 	}
-	s, err := broker.OpenSession(core.SessionOptions{VHost: vhost, User: c.user, Loopback: loopback})
+	s, err := broker.OpenSession(core.SessionOptions{VHost: vhost, User: c.user, Loopback: loopback, Meter: broker.Meter(MeterName)})
 	if err != nil {
 		c.end(slog.LevelWarn, err.Error())
 		return closing("Bad CONNECT", "Virtual host '%s' access denied", vhost)

@@ -14,6 +14,9 @@ const (
 	RowChannel    = "channel"
 )
 
+// MeterName is what the meter is called that counts what STOMP clients do.
+const MeterName = "stomp"
+
 type rows struct{ connection, channel *core.Row }
 
 // rowName is what operators call the connection.
