@@ -77,6 +77,9 @@ type Queue interface {
 	settle(h *Holder, op Settlement, seqs []Seq, t *Touched)
 	purge(t *Touched) int
 
+	// peek shows messages and changes nothing. No lock is held; it may wait for
+	// the log.
+	peek(o *PeekOptions) (PeekResult, error)
 	// Info is a consistent snapshot for operators.
 	Info() QueueInfo
 	// Summary is Info without the list of consumers: for who looks at all
