@@ -58,6 +58,8 @@ type Options struct {
 	SkipDefaults                               bool
 	// LoopbackUsers may only log in from this machine; nil for guest.
 	LoopbackUsers []string
+	// Access is where users are looked for; nil for the directory alone.
+	Access []AccessStep
 }
 
 // Broker is a whole broker. Any goroutine may use it.
@@ -80,6 +82,8 @@ type Broker struct {
 	queueMemory       int64
 	consumerTimeoutMS int64
 	maxClients        int
+	access            []AccessStep
+	attempts          LoginAttempts
 
 	meters meters
 	stats  stats
@@ -135,6 +139,9 @@ func New(o Options) (*Broker, error) {
 		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections, maxClients: o.MaxClients,
 	}
 	b.consumerTimeoutMS = max(0, o.ConsumerTimeoutMS)
+	if len(o.Access) > 1 || len(o.Access) == 1 && (o.Access[0].Authenticator != nil || len(o.Access[0].Authorisers) > 0) {
+		b.access = o.Access
+	}
 	if b.queueMemory = o.QueueMemory; b.queueMemory == 0 {
 		b.queueMemory = 16 << 20
 	}

@@ -45,7 +45,7 @@ func TestBrokerLists(t *testing.T) {
 	b, err := New(Options{NodeName: "n1", DefaultUser: "boss", DefaultPassword: "secret", DefaultVHost: "main", LoopbackUsers: []string{}})
 	must(t, err)
 	defer b.Close()
-	if _, err := b.Authenticate("boss", "secret", false); err != nil {
+	if _, err := login(b, "boss", "secret", false); err != nil {
 		t.Error(err)
 	}
 	must(t, b.PutVHost(VHostDef{Name: "a"}))

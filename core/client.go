@@ -261,6 +261,8 @@ func (c *Client) begin() error {
 	c.will = nil
 	if o.Will != nil {
 		c.will = newWill(c.session, o.Will)
+	}
+	if c.will != nil {
 		if stores || c.stored {
 			changes = append(changes, c.will.change(c.identity, d.Number))
 			c.will.stored = true

@@ -40,7 +40,7 @@ func TestImportDefinitionsOf3x(t *testing.T) {
 		t.Errorf("idle: %q", report.Idle)
 	}
 
-	if _, err := b.Authenticate("pwt", "test12", false); err != nil {
+	if _, err := login(b, "pwt", "test12", false); err != nil {
 		t.Error(err)
 	}
 	if u, _ := b.Auth().User("admin"); !u.HasTag("administrator") {
@@ -85,7 +85,7 @@ func TestImportDefinitionsOf4x(t *testing.T) {
 	if x, ok := v.Exchange("x"); !ok || x.Info().Type != "topic" || !x.Info().Durable {
 		t.Error("exchange x is not there")
 	}
-	if _, err := b.Authenticate("app", "test12", false); err != nil {
+	if _, err := login(b, "app", "test12", false); err != nil {
 		t.Error(err)
 	}
 }
@@ -180,7 +180,7 @@ func TestImportLeavesWhatIsThere(t *testing.T) {
 		t.Error("what was there has changed, or a reserved name was taken")
 	}
 	wantRouted(t, s, "r", "x", nil, "k")
-	if _, err := b.Authenticate("guest", "new", true); err != nil {
+	if _, err := login(b, "guest", "new", true); err != nil {
 		t.Error(err)
 	}
 	if u, _ := b.Auth().User("guest"); !slices.Equal(u.Tags, []string{"management", "extra"}) {

@@ -128,7 +128,7 @@ func (p *Publisher) findTarget(name string, epoch uint64) (*Target, error) {
 	if name == "" {
 		shown = "amq.default"
 	}
-	if !s.allowed(auth.Write, shown) {
+	if !s.allowed(OnExchange, auth.Write, shown, "") {
 		return nil, errorf(AccessRefused, "write access to exchange '%s' in vhost '%s' refused for user '%s'", shown, s.vhost.name, s.User().Name)
 	}
 	x := s.vhost.exchange(name)

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,7 +12,10 @@ import (
 // SessionOptions says who wants to open a Session.
 type SessionOptions struct {
 	VHost string
-	User  auth.User // Already authenticated.
+	// Principal is who Login let in. Without one the session acts for User, of
+	// the directory, who needs no login here.
+	Principal Principal
+	User      auth.User
 	// Loopback is true when the peer is on this machine.
 	Loopback bool
 	// Vars are what topic permissions may name besides username and vhost.
@@ -40,7 +44,17 @@ type Session struct {
 	tally     *tally
 	countedAs string // The user whose limit counts it; guarded by the broker's lock.
 
-	user atomic.Pointer[auth.User]
+	principal atomic.Pointer[Principal]
+	// renewals and the directory's epoch together tell what permissions were
+	// looked up under: it grows with each change of the principal, and when the
+	// answers of others than the directory get old.
+	renewals atomic.Uint64
+	askedMS  atomic.Int64 // When the answers of others began to be remembered.
+	// ctx ends questions to others when the session does. It is nil while the
+	// directory alone is asked.
+	ctx    context.Context
+	cancel context.CancelFunc
+	expiry sessionExpiry
 
 	mu struct {
 		sync.Mutex
@@ -52,7 +66,7 @@ type Session struct {
 		publishers int64 // Those that have published and not ended.
 	}
 
-	// access remembers what the user may do, for one epoch of the directory.
+	// access remembers what the user may do, for one epoch.
 	access struct {
 		sync.Mutex
 		epoch   uint64
@@ -61,12 +75,18 @@ type Session struct {
 }
 
 type accessQuestion struct {
+	kind     AccessKind
 	action   auth.Action
 	resource string
+	key      string // Of topics.
 }
 
-// accessMax bounds how many answers a session remembers.
-const accessMax = 256
+// accessMax bounds how many answers a session remembers: of the directory,
+// which is quick to ask, and of others.
+const (
+	accessMax      = 256
+	accessMaxAsked = 4096
+)
 
 // ExchangeDeclare are the arguments of Session.DeclareExchange.
 type ExchangeDeclare struct {
@@ -123,41 +143,78 @@ func (b *Broker) OpenSession(o SessionOptions) (*Session, error) {
 	if v == nil {
 		return nil, errorf(NotAllowed, "vhost %s not found", o.VHost)
 	}
-	if !b.directory.HasVHost(o.User.Name, v.name) {
-		return nil, errorf(NotAllowed, "access to vhost '%s' refused for user '%s'", v.name, o.User.Name)
+	p := o.Principal
+	if p.Name == "" {
+		p.User = o.User
 	}
 	s := &Session{id: b.sessionIDs.Add(1), broker: b, vhost: v, loopback: o.Loopback, vars: o.Vars, internal: o.Internal, tally: o.Meter.tally()}
-	s.user.Store(&o.User)
+	s.principal.Store(&p)
+	if p.asked() {
+		s.ctx, s.cancel = context.WithCancel(context.Background())
+	}
+	if !s.mayEnter() {
+		s.endQuestions()
+		return nil, errorf(NotAllowed, "access to vhost '%s' refused for user '%s'", v.name, p.Name)
+	}
 	if err := b.addSession(s); err != nil {
+		s.endQuestions()
 		return nil, err
 	}
 	// Who deletes a virtual host or user ends the sessions it finds then.
-	if b.vhost(v.name) != v || !b.directory.HasVHost(o.User.Name, v.name) {
+	if b.vhost(v.name) != v || !p.asked() && !b.directory.HasVHost(p.Name, v.name) {
 		b.removeSession(s)
-		return nil, errorf(NotAllowed, "access to vhost '%s' refused for user '%s'", v.name, o.User.Name)
+		s.endQuestions()
+		return nil, errorf(NotAllowed, "access to vhost '%s' refused for user '%s'", v.name, p.Name)
 	}
+	s.expiry.set(s, &p)
 	return s, nil
+}
+
+// mayEnter asks whether the session's user may be where it is.
+func (s *Session) mayEnter() bool {
+	return s.broker.Allowed(s.context(), s.principal.Load(), AccessQuestion{Kind: OnVHost, VHost: s.vhost.name, Vars: s.vars})
+}
+
+// context is what questions to others end with.
+func (s *Session) context() context.Context {
+	if s.ctx == nil {
+		return context.Background()
+	}
+	return s.ctx
+}
+
+// endQuestions ends questions to others that are under way.
+func (s *Session) endQuestions() {
+	if s.cancel != nil {
+		s.cancel()
+	}
 }
 
 // ID is a number that no other session of this broker has.
 func (s *Session) ID() uint64 { return s.id }
 
 // User returns who the session acts for.
-func (s *Session) User() auth.User { return *s.user.Load() }
+func (s *Session) User() auth.User { return s.principal.Load().User }
 
-// SetUser changes who the session acts for, after a client has authenticated
-// anew. Consumers that the user may not have are cancelled; exclusive queues
-// stay. No lock is held by the caller.
-func (s *Session) SetUser(u auth.User) {
-	s.access.Lock()
-	s.user.Store(&u)
-	s.access.answers = nil
-	s.access.Unlock()
+// Principal returns who the session acts for, with what it was let in with.
+func (s *Session) Principal() Principal { return *s.principal.Load() }
+
+// SetUser is SetPrincipal with a user of the directory.
+func (s *Session) SetUser(u auth.User) { s.SetPrincipal(Principal{User: u}) }
+
+// SetPrincipal changes who the session acts for, after a client has
+// authenticated anew. Consumers that the user may not have are cancelled;
+// exclusive queues stay. It may take a network trip; no lock is held by the
+// caller. See Broker.Renew.
+func (s *Session) SetPrincipal(p Principal) {
+	s.principal.Store(&p)
+	s.renewals.Add(1)
+	s.expiry.set(s, &p)
 
 	var t Touched
 	for _, c := range s.Consumers() {
 		o := c.queue.Options()
-		if o.hidden || s.allowed(auth.Read, o.Name) {
+		if o.hidden || s.allowed(OnQueue, auth.Read, o.Name, "") {
 			continue
 		}
 		c.Cancel(&t)
@@ -193,6 +250,7 @@ func (s *Session) End(reason string) {
 		s.mu.ended = reason
 	}
 	s.mu.Unlock()
+	s.endQuestions()
 	if fn != nil {
 		fn(reason)
 	}
@@ -213,6 +271,8 @@ func (s *Session) Close() {
 	if s.tally != nil {
 		s.tally.meter.publishes.Add(-publishers)
 	}
+	s.expiry.stop(s)
+	s.endQuestions()
 
 	var t Touched
 	for c := range consumers {
@@ -286,37 +346,70 @@ func (s *Session) Consumers() []*Consumer {
 }
 
 // authEpoch changes whenever permissions may have changed.
-func (s *Session) authEpoch() uint64 { return s.broker.directory.Epoch() }
+func (s *Session) authEpoch() uint64 {
+	if p := s.principal.Load(); p.holdMS >= 0 && p.asked() {
+		s.forgetOld(p)
+	}
+	return s.broker.directory.Epoch() + s.renewals.Load()
+}
 
-// allowed reports whether the user may do a to a queue or exchange; the
-// default exchange is "amq.default". resource may alias a buffer.
-func (s *Session) allowed(a auth.Action, resource string) bool {
+// forgetOld has the answers of others forgotten once they are too old.
+func (s *Session) forgetOld(p *Principal) {
+	now, since := s.broker.now(), s.askedMS.Load()
+	if now-since >= p.holdMS && s.askedMS.CompareAndSwap(since, now) {
+		s.renewals.Add(1)
+	}
+}
+
+// allowed reports whether the user may do a to a queue or exchange, or with a
+// key on a topic exchange; the default exchange is "amq.default". resource and
+// key may alias a buffer. No lock is held by the caller: others than the
+// directory may be asked over the network.
+func (s *Session) allowed(k AccessKind, a auth.Action, resource, key string) bool {
 	epoch := s.authEpoch()
+	p := s.principal.Load()
+	limit := accessMax
+	if p.asked() {
+		limit = accessMaxAsked
+	}
+	q := accessQuestion{k, a, resource, key}
 	s.access.Lock()
-	defer s.access.Unlock()
-	if s.access.epoch != epoch || len(s.access.answers) >= accessMax {
+	if s.access.epoch != epoch || len(s.access.answers) >= limit {
 		s.access.epoch, s.access.answers = epoch, nil
 	}
-	if yes, ok := s.access.answers[accessQuestion{a, resource}]; ok {
+	yes, known := s.access.answers[q]
+	s.access.Unlock()
+	if known {
 		return yes
 	}
-	yes := s.broker.directory.Allowed(s.user.Load().Name, s.vhost.name, a, resource)
+	yes = s.broker.Allowed(s.context(), p, AccessQuestion{
+		Kind: k, VHost: s.vhost.name, Action: a, Name: resource, Key: key, Vars: s.vars,
+	})
+	s.access.Lock()
+	defer s.access.Unlock()
+	if s.access.epoch != epoch {
+		return yes
+	}
 	if s.access.answers == nil {
 		s.access.answers = make(map[accessQuestion]bool)
 	}
-	s.access.answers[accessQuestion{a, strings.Clone(resource)}] = yes
+	q.resource, q.key = strings.Clone(resource), strings.Clone(key)
+	s.access.answers[q] = yes
 	return yes
 }
 
 // topicAllowed reports whether the user may do a with a routing key of the
 // topic exchange x.
 func (s *Session) topicAllowed(x *Exchange, a auth.Action, key string) bool {
-	return s.broker.directory.TopicAllowed(s.user.Load().Name, s.vhost.name, x.name, a, key, s.vars)
+	if p := s.principal.Load(); !p.asked() {
+		return s.broker.directory.TopicAllowed(p.Name, s.vhost.name, x.name, a, key, s.vars)
+	}
+	return s.allowed(OnTopic, a, x.name, key)
 }
 
 // permitQueue refuses a on a queue without permission.
 func (s *Session) permitQueue(a auth.Action, name string) error {
-	if s.allowed(a, name) {
+	if s.allowed(OnQueue, a, name, "") {
 		return nil
 	}
 	return s.refusal(a, s.vhost.queueText(name))
@@ -327,16 +420,16 @@ func (s *Session) permitExchange(a auth.Action, name string) error {
 	if name == "" {
 		name = "amq.default"
 	}
-	if s.allowed(a, name) {
+	if s.allowed(OnExchange, a, name, "") {
 		return nil
 	}
 	return s.refusal(a, s.vhost.exchangeText(name))
 }
 
 // permitAny refuses a passive declare to those who have no permission at all.
-func (s *Session) permitAny(resource, what string) error {
+func (s *Session) permitAny(k AccessKind, resource, what string) error {
 	for _, a := range [...]auth.Action{auth.Configure, auth.Write, auth.Read} {
-		if s.allowed(a, resource) {
+		if s.allowed(k, a, resource, "") {
 			return nil
 		}
 	}

@@ -20,7 +20,7 @@ func (s *Session) DeclareExchange(d ExchangeDeclare) error {
 		return errDefaultExchange
 	}
 	if d.Passive {
-		if err := s.permitAny(name, v.exchangeText(name)); err != nil {
+		if err := s.permitAny(OnExchange, name, v.exchangeText(name)); err != nil {
 			return err
 		}
 		if v.exchange(name) == nil {

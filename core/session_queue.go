@@ -73,7 +73,7 @@ func (s *Session) declareNamed(d QueueDeclare) (QueueDeclared, error) {
 
 // inspectQueue answers a passive declare.
 func (s *Session) inspectQueue(name string) (QueueDeclared, error) {
-	if err := s.permitAny(name, s.vhost.queueText(name)); err != nil {
+	if err := s.permitAny(OnQueue, name, s.vhost.queueText(name)); err != nil {
 		return QueueDeclared{}, err
 	}
 	d := s.vhost.declared(name)

@@ -443,7 +443,7 @@ func TestAuthenticate(t *testing.T) {
 		{"locked", "", false, false},
 		{"none", "pw", false, false},
 	} {
-		u, err := b.Authenticate(c.user, c.password, c.loopback)
+		u, err := login(b, c.user, c.password, c.loopback)
 		if c.ok {
 			if err != nil || u.Name != c.user {
 				t.Errorf("%+v: %v", c, err)

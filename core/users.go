@@ -1,7 +1,6 @@
 package core
 
 import (
-	"errors"
 	"maps"
 	"slices"
 
@@ -13,28 +12,6 @@ const (
 	LimitConnections = "max-connections"
 	LimitQueues      = "max-queues"
 )
-
-// Authenticate checks a password. Users of whom Options says so are let in
-// only over loopback. Every refusal is the same AccessRefused; the log has the
-// reason.
-func (b *Broker) Authenticate(user, password string, loopback bool) (auth.User, error) {
-	u, err := b.directory.Authenticate(user, password)
-	reason := "may log in from this machine only"
-	var le *auth.LoginError
-	if errors.As(err, &le) {
-		reason = le.Reason.String()
-	} else if b.MayLogin(user, loopback) {
-		return u, nil
-	}
-	b.logger.Warn("login refused", "user", user, "reason", reason)
-	return auth.User{}, errorf(AccessRefused, "user '%s': %v", user, auth.ErrRefused)
-}
-
-// MayLogin reports whether a user may log in from where it is, whoever it says
-// it is: for clients that need no password.
-func (b *Broker) MayLogin(user string, loopback bool) bool {
-	return loopback || !slices.Contains(b.loopbackUsers, user)
-}
 
 func noUser(name string) error  { return errorf(NotFound, "user '%s' not found", name) }
 func noVHost(name string) error { return errorf(NotFound, "vhost '%s' not found", name) }

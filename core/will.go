@@ -1,5 +1,7 @@
 package core
 
+import "leveret/core/auth"
+
 // Will is a message that a client leaves to be published when it is lost.
 type Will struct {
 	Exchange, RoutingKey string
@@ -21,15 +23,25 @@ const willGraceMS = 30_000
 // will is a client's will with whose it is.
 type will struct {
 	Will
-	user    string
-	vars    Table // What topic permissions may name; see SessionOptions.Vars.
+	user    string // "" if what it needs was asked for when it was left.
+	vars    Table  // What topic permissions may name; see SessionOptions.Vars.
 	stored  bool
 	dueMS   int64 // When it is to be sent; 0 while the client is connected.
 	charged int64
 }
 
+// newWill makes w the will of the client of s. Where others than the directory
+// say what that may do, they cannot be asked once it is gone: they are now, and
+// what they refuse is no will.
 func newWill(s *Session, w *Will) *will {
 	n := &will{Will: *w, user: s.User().Name}
+	if s.principal.Load().asked() {
+		if err := n.permitted(s); err != nil {
+			s.broker.logger.Warn("will refused, none is kept", "vhost", s.vhost.name, "user", n.user, "error", err)
+			return nil
+		}
+		n.user = ""
+	}
 	for name, value := range s.vars {
 		n.vars = append(n.vars, Field{Name: name, Value: value})
 	}
@@ -85,19 +97,49 @@ func (c *Client) sendWill() {
 // belongs, or nobody wants it.
 func (w *will) publish(v *VHost, origin uint64, done func()) error {
 	b := v.broker
-	user, ok := b.directory.User(w.user)
-	if !ok {
-		return errorf(NotAllowed, "user '%s' is gone", w.user)
+	p, err := w.principal(b)
+	if err != nil {
+		return err
 	}
 	vars := make(map[string]string, len(w.vars))
 	for _, f := range w.vars {
 		vars[f.Name], _ = f.Value.(string)
 	}
-	s, err := b.OpenSession(SessionOptions{VHost: v.name, User: user, Vars: vars, Internal: true})
+	s, err := b.OpenSession(SessionOptions{VHost: v.name, Principal: p, Vars: vars, Internal: true})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	return w.publishAs(s, origin, done)
+}
+
+// principal is who publishes w.
+func (w *will) principal(b *Broker) (Principal, error) {
+	if w.user == "" {
+		return Principal{User: auth.User{Name: "will"}, grants: []Grant{{Backend: everything{}}}, holdMS: -1}, nil
+	}
+	user, ok := b.directory.User(w.user)
+	if !ok {
+		return Principal{}, errorf(NotAllowed, "user '%s' is gone", w.user)
+	}
+	return Principal{User: user}, nil
+}
+
+// permitted asks whether s may publish w now.
+func (w *will) permitted(s *Session) error {
+	p := s.NewPublisher(completion(func(Kind) {}))
+	target, err := p.Target(w.Exchange)
+	if err != nil {
+		return err
+	}
+	if !target.topical {
+		return nil
+	}
+	return p.checkTopic(target, w.RoutingKey)
+}
+
+// publishAs publishes w in s.
+func (w *will) publishAs(s *Session, origin uint64, done func()) error {
 	p := s.NewPublisher(completion(func(Kind) { done() }))
 	target, err := p.Target(w.Exchange)
 	if err != nil {

@@ -17,7 +17,6 @@ import (
 	"leveret/adapters/amqp/wire"
 	"leveret/adapters/internal/netx"
 	"leveret/core"
-	"leveret/core/auth"
 )
 
 // connState is how far a connection has come.
@@ -60,8 +59,9 @@ type conn struct {
 	heartbeat  uint16
 	row        *core.Row
 
-	user          *userInfo // Changes with update-secret.
-	authenticated auth.User // Until the session is open.
+	user          *userInfo        // Changes with update-secret.
+	authenticated core.Principal   // Until the session is open.
+	shown         core.Credentials // What it logged in with, but for the password.
 
 	channels     map[uint16]*channel
 	channelCount atomic.Int64 // Of those that are open.

@@ -181,8 +181,13 @@ func (c *conn) startOk(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	user, err := c.srv.broker.Authenticate(name, password, netx.IsLoopback(c.nc.RemoteAddr()))
-	if err != nil || password == "" {
+	c.shown = core.Credentials{
+		User: name, Password: password, Protocol: core.ProtocolAMQP,
+		Peer: netx.IP(c.nc.RemoteAddr()), Loopback: netx.IsLoopback(c.nc.RemoteAddr()),
+	}
+	user, err := c.srv.broker.Login(c.ctx, c.shown)
+	c.shown.Password = ""
+	if err != nil {
 		return c.loginFailed(name)
 	}
 	table, err := wire.DecodeTable(properties)
@@ -190,7 +195,7 @@ func (c *conn) startOk(payload []byte) error {
 		return raise(wire.ReplyFrameError, wire.IDConnectionStartOk, "connection.start-ok: %v", err)
 	}
 	c.client.properties = tableFromWire(table)
-	c.user = newUserInfo(user)
+	c.user = newUserInfo(user.User)
 	c.authenticated = user
 	c.loggedIn()
 	c.state = awaitTuneOk
@@ -264,7 +269,7 @@ func (c *conn) tuneOk(m *wire.ConnectionTuneOk) error {
 // open enters the virtual host.
 func (c *conn) open(m *wire.ConnectionOpen) error {
 	s, err := c.srv.broker.OpenSession(core.SessionOptions{
-		VHost: m.VirtualHost, User: c.authenticated, Loopback: netx.IsLoopback(c.nc.RemoteAddr()), Meter: c.srv.broker.Meter(MeterName),
+		VHost: m.VirtualHost, Principal: c.authenticated, Loopback: netx.IsLoopback(c.nc.RemoteAddr()), Meter: c.srv.broker.Meter(MeterName),
 	})
 	if err != nil {
 		return exceptionOf(err, wire.IDConnectionOpen)
@@ -296,15 +301,16 @@ func (c *conn) refuse(e *exception) {
 	}
 }
 
-// updateSecret takes a fresh password or token. Users of our own keep the
-// password they have; what they may do is looked up anew.
-func (c *conn) updateSecret(*wire.ConnectionUpdateSecret) error {
-	u, ok := c.srv.broker.Auth().User(c.user.name)
-	if !ok {
+// updateSecret takes a fresh password or token, which the client is logged in
+// anew with. Users of our own keep the password they have; what they may do is
+// looked up anew.
+func (c *conn) updateSecret(m *wire.ConnectionUpdateSecret) error {
+	fresh := c.shown
+	fresh.Password = string(m.NewSecret)
+	if err := c.srv.broker.Renew(c.ctx, c.session, fresh); err != nil {
 		return raise(wire.ReplyNotAllowed, wire.IDConnectionUpdateSecret, "New secret was refused by one of the backends")
 	}
-	c.session.SetUser(u)
-	c.user = newUserInfo(u)
+	c.user = newUserInfo(c.session.User())
 	for _, ch := range c.channels {
 		ch.props = checkedProps{}
 	}

@@ -1,9 +1,11 @@
 package mgmt
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 
 	"leveret/adapters/internal/netx"
 	"leveret/core"
@@ -24,7 +26,7 @@ const (
 
 // principal is who makes a request.
 type principal struct {
-	auth.User
+	core.Principal
 }
 
 func (p *principal) tagged(tags ...string) bool {
@@ -47,6 +49,9 @@ func (c *call) admit(need right) bool {
 		return true
 	}
 	name, password, ok := c.r.BasicAuth()
+	if token, bearer := bearerToken(c.r); bearer {
+		name, password, ok = "", token, true
+	}
 	if !ok {
 		c.w.Header().Set("Www-Authenticate", challenge)
 		c.w.WriteHeader(http.StatusUnauthorized)
@@ -63,17 +68,27 @@ func (c *call) admit(need right) bool {
 	return true
 }
 
+// bearerToken is the token that a request shows in place of a name and password.
+func bearerToken(r *http.Request) (token string, ok bool) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return strings.TrimSpace(token), true
+}
+
 // login finds out who the client is.
 func (c *call) login(name, password string) error {
-	u, err := c.s.broker.Authenticate(name, password, c.fromLoopback())
+	peer, _, _ := net.SplitHostPort(c.r.RemoteAddr)
+	u, err := c.s.broker.Login(c.r.Context(), core.Credentials{
+		User: name, Password: password, Protocol: core.ProtocolHTTP, Peer: peer, Loopback: c.fromLoopback(),
+	})
 	if err == nil {
 		c.user = principal{u}
 		return nil
 	}
-	if !c.fromLoopback() {
-		if _, err := c.s.broker.Authenticate(name, password, true); err == nil {
-			return notAuthorised("User can only log in via localhost")
-		}
+	if errors.Is(err, core.ErrLoopbackOnly) {
+		return notAuthorised("User can only log in via localhost")
 	}
 	c.w.Header().Set("Www-Authenticate", challenge)
 	return &failure{http.StatusUnauthorized, "not_authorized", "Login failed"}
@@ -125,7 +140,7 @@ func (c *call) authorise(need right) error {
 
 // mayEnter reports whether the user has a permission entry in vhost.
 func (c *call) mayEnter(vhost string) bool {
-	return c.s.broker.Auth().HasVHost(c.user.Name, vhost)
+	return c.s.broker.MayEnter(c.r.Context(), &c.user.Principal, vhost)
 }
 
 // vhost is the virtual host of the path, which authorise has found.
@@ -165,7 +180,7 @@ func (c *call) vhosts() ([]*core.VHost, error) {
 // with its AMQP permissions. The caller closes it.
 func (c *call) session() (*core.Session, error) {
 	s, err := c.s.broker.OpenSession(core.SessionOptions{
-		VHost: c.param("vhost"), User: c.user.User, Loopback: c.fromLoopback(), Internal: true,
+		VHost: c.param("vhost"), Principal: c.user.Principal, Loopback: c.fromLoopback(), Internal: true,
 	})
 	if err != nil {
 		return nil, c.asFailure(err)

@@ -26,7 +26,8 @@ func (c *call) delayer(a auth.Action) (*core.Exchange, error) {
 	if resource == "" {
 		resource = "amq.default"
 	}
-	if !c.s.broker.Auth().Allowed(c.user.Name, c.param("vhost"), a, resource) {
+	q := core.AccessQuestion{Kind: core.OnExchange, VHost: c.param("vhost"), Action: a, Name: resource}
+	if !c.s.broker.Allowed(c.r.Context(), &c.user.Principal, q) {
 		return nil, errAccessRefused
 	}
 	v, x, err := c.exchange()

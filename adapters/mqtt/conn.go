@@ -52,6 +52,7 @@ type conn struct {
 	state   connState
 	version byte // Of the protocol; fixed by CONNECT, as the following.
 	client  clientInfo
+	shown   core.Credentials // What it logged in with, but for the password.
 	session *core.Session
 	holds   *core.Client // The identity, with its subscriptions and queues.
 	row     *core.Row

@@ -14,7 +14,6 @@ import (
 	"leveret/adapters/internal/netx"
 	"leveret/adapters/mqtt/wire"
 	"leveret/core"
-	"leveret/core/auth"
 )
 
 // clientInfo is what a client's CONNECT came to.
@@ -55,14 +54,14 @@ func (c *conn) connect(body []byte) error {
 	if err != nil {
 		return err
 	}
-	user, err := c.login(p)
+	loopback := netx.IsLoopback(c.nc.RemoteAddr())
+	user, err := c.login(p, loopback)
 	if err != nil {
 		return err
 	}
 	c.loggedIn()
-	loopback := netx.IsLoopback(c.nc.RemoteAddr())
 	s, err := c.srv.broker.OpenSession(core.SessionOptions{
-		VHost: c.client.vhost, User: user, Loopback: loopback, Vars: map[string]string{"client_id": c.client.id}, Meter: c.srv.broker.Meter(meterNames[c.version]),
+		VHost: c.client.vhost, Principal: user, Loopback: loopback, Vars: map[string]string{"client_id": c.client.id}, Meter: c.srv.broker.Meter(meterNames[c.version]),
 	})
 	if err != nil {
 		return err
@@ -116,17 +115,19 @@ func (c *conn) clientID(p *wire.ConnectPacket) (assigned bool, err error) {
 }
 
 // login finds out who the client is and which virtual host it wants.
-func (c *conn) login(p *wire.ConnectPacket) (u auth.User, err error) {
+func (c *conn) login(p *wire.ConnectPacket, loopback bool) (u core.Principal, err error) {
 	o := &c.srv.opts
 	c.client.vhost = c.srv.vhostOfPort(c.nc.LocalAddr())
-	loopback := netx.IsLoopback(c.nc.RemoteAddr())
+	c.shown = core.Credentials{
+		ClientID: c.client.id, Protocol: core.ProtocolMQTT, Peer: netx.IP(c.nc.RemoteAddr()), Loopback: loopback,
+	}
 	if !p.HasUser && !p.HasPassword {
 		if o.NoAnonymous {
 			return u, fail(wire.BadUserNameOrPassword, "no credentials, and anonymous clients are not let in")
 		}
 		c.client.user = o.AnonymousUser
-		u, ok := c.srv.broker.Auth().User(o.AnonymousUser)
-		if !ok || !c.srv.broker.MayLogin(o.AnonymousUser, loopback) {
+		c.shown.User, c.shown.External = o.AnonymousUser, true
+		if u, err = c.enter(""); err != nil {
 			return u, fail(wire.NotAuthorized, "anonymous clients are user '%s', who may not log in from here", o.AnonymousUser)
 		}
 		return u, c.findVHost()
@@ -135,15 +136,24 @@ func (c *conn) login(p *wire.ConnectPacket) (u auth.User, err error) {
 	if i := strings.LastIndexByte(name, ':'); i >= 0 && !o.IgnoreColons {
 		c.client.vhost, name = name[:i], name[i+1:]
 	}
-	c.client.user = name
-	if p.HasUser && p.HasPassword && p.Password != "" {
-		if u, err = c.srv.broker.Authenticate(name, p.Password, loopback); err == nil {
+	c.client.user, c.shown.User = name, name
+	if p.HasPassword && p.Password != "" {
+		if u, err = c.enter(p.Password); err == nil {
+			c.client.user = u.Name // A token may know better.
 			return u, c.findVHost()
 		}
 		// As RabbitMQ: a user that may log in from this machine only is known, but
 		// not authorized. Core does not say which it was, on purpose.
 	}
 	return u, fail(wire.BadUserNameOrPassword, "login of user '%s' refused", name)
+}
+
+// enter logs in with what the client has shown and a password.
+func (c *conn) enter(password string) (core.Principal, error) {
+	c.shown.VHost = c.client.vhost
+	shown := c.shown
+	shown.Password = password
+	return c.srv.broker.Login(c.ctx, shown)
 }
 
 // findVHost fails if the virtual host that the client wants is not there.

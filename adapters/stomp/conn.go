@@ -22,7 +22,6 @@ import (
 	"leveret/adapters/internal/websocket"
 	"leveret/adapters/stomp/wire"
 	"leveret/core"
-	"leveret/core/auth"
 )
 
 // connState is how far a connection has come.
@@ -55,7 +54,8 @@ type conn struct {
 
 	// Known once the client has logged in, fixed then.
 	version   wire.Version
-	user      auth.User
+	user      core.Principal
+	shown     core.Credentials // What it logged in with, but for the password.
 	vhost     string
 	name      string // session:… of CONNECTED.
 	session   *core.Session

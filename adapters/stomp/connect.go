@@ -143,18 +143,11 @@ func (c *conn) readings(raw []byte) []string {
 func (c *conn) login(users, passwords []string, vhost string) error {
 	loopback := netx.IsLoopback(c.nc.RemoteAddr())
 	broker := c.srv.broker
-	ok := false
-	for _, u := range users {
-		for _, p := range passwords {
-			if user, err := broker.Authenticate(u, p, loopback); err == nil && !ok {
-				c.user, ok = user, true
-			}
-		}
-	}
-	if !ok {
+	c.shown = core.Credentials{VHost: vhost, Protocol: core.ProtocolSTOMP, Peer: netx.IP(c.nc.RemoteAddr()), Loopback: loopback}
+	if !c.enter(users, passwords) {
 		return closing("Bad CONNECT", "Access refused for user '%s'\n", users[0])
 	}
-	s, err := broker.OpenSession(core.SessionOptions{VHost: vhost, User: c.user, Loopback: loopback, Meter: broker.Meter(MeterName)})
+	s, err := broker.OpenSession(core.SessionOptions{VHost: vhost, Principal: c.user, Loopback: loopback, Meter: broker.Meter(MeterName)})
 	if err != nil {
 		c.end(slog.LevelWarn, err.Error())
 		return closing("Bad CONNECT", "Virtual host '%s' access denied", vhost)
@@ -168,6 +161,21 @@ func (c *conn) login(users, passwords []string, vhost string) error {
 	c.addRows()
 	s.OnClose(func(reason string) { c.force(reason, forcedWithin) })
 	return nil
+}
+
+// enter logs in with the first of the users and passwords that is right.
+func (c *conn) enter(users, passwords []string) bool {
+	for _, u := range users {
+		for _, p := range passwords {
+			shown := c.shown
+			shown.User, shown.Password = u, p
+			if user, err := c.srv.broker.Login(c.ctx, shown); err == nil {
+				c.user, c.shown.User = user, u
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // disconnect handles a DISCONNECT. When its receipt comes, what was sent before

@@ -343,11 +343,11 @@ func (e *scriptEnv) say(format string, args ...any) {
 
 // session opens a session of the administrator.
 func (e *scriptEnv) session() *core.Session {
-	u, err := e.s.broker.Authenticate("guest", "guest", true)
+	u, err := e.s.broker.Login(e.t.Context(), core.Credentials{User: "guest", Password: "guest", Loopback: true})
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	s, err := e.s.broker.OpenSession(core.SessionOptions{VHost: "/", User: u, Loopback: true, Internal: true})
+	s, err := e.s.broker.OpenSession(core.SessionOptions{VHost: "/", Principal: u, Loopback: true, Internal: true})
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -25,12 +25,12 @@ func TestBrokerRestarts(t *testing.T) {
 		return string(text)
 	}
 	b := start()
-	user, err := b.Authenticate("guest", "guest", true)
+	user, err := b.Login(t.Context(), core.Credentials{User: "guest", Password: "guest", Loopback: true})
 	must(t, err)
 	var clients sync.WaitGroup
 	for c := range 8 {
 		clients.Go(func() {
-			s, err := b.OpenSession(core.SessionOptions{User: user, VHost: "/", Loopback: true})
+			s, err := b.OpenSession(core.SessionOptions{Principal: user, VHost: "/", Loopback: true})
 			if err != nil {
 				t.Error(err)
 				return
@@ -56,7 +56,7 @@ func TestBrokerRestarts(t *testing.T) {
 	clients.Wait()
 	must(t, b.PutUser(auth.User{Name: "operator", Tags: []string{auth.TagAdministrator}}))
 	before := export(b)
-	s, err := b.OpenSession(core.SessionOptions{User: user, VHost: "/", Loopback: true})
+	s, err := b.OpenSession(core.SessionOptions{Principal: user, VHost: "/", Loopback: true})
 	must(t, err)
 	_, err = s.DeclareQueue(core.QueueDeclare{Name: "transient"})
 	must(t, err)
