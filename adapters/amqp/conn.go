@@ -589,6 +589,7 @@ func (c *conn) readFailed(err error) {
 		c.end(slog.LevelWarn, "the client closed its socket without connection.close")
 	case errors.Is(err, net.ErrClosed):
 		c.end(slog.LevelWarn, "the socket was closed")
+	case c.state == awaitHeader && c.endForeign(err, nil):
 	default:
 		c.end(slog.LevelWarn, fmt.Sprintf("reading failed: %v", err))
 	}

@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"time"
@@ -63,12 +64,34 @@ const protocolHeader09 = "AMQP\x01\x01\x00\x09"
 // wrongProtocol answers something else than AMQP 0-9-1 with the header of what
 // is spoken here.
 func (c *conn) wrongProtocol(b []byte) error {
-	c.end(slog.LevelWarn, fmt.Sprintf("the client does not speak AMQP 0-9-1: it began with %q", b[:min(len(b), 8)]))
+	c.endForeign(nil, b)
 	c.out.Lock()
 	c.out.B = append(c.out.B, wire.ProtocolHeader...)
 	c.out.Unlock()
 	c.finish(c.srv.opts.FailedLoginDelay)
 	return errEnd
+}
+
+// endForeign notes that the client speaks something else, as the first bytes b
+// or err of the first read say.
+func (c *conn) endForeign(err error, b []byte) bool {
+	here := "amqp"
+	if c.secure() {
+		here = "amqp/ssl"
+	}
+	what := netx.Places(c.srv.opts.Places).Explain(err, b, here)
+	if what == "" && err != nil {
+		return false
+	} else if what == "" {
+		what = fmt.Sprintf("it began with %q", b[:min(len(b), 8)])
+	}
+	c.end(slog.LevelWarn, "the client does not speak AMQP 0-9-1: "+what)
+	return true
+}
+
+func (c *conn) secure() bool {
+	_, ok := c.nc.(*tls.Conn)
+	return ok
 }
 
 // properties are connection.start's server-properties.

@@ -1,7 +1,6 @@
 package amqp
 
 import (
-	"crypto/tls"
 	"net"
 	"strconv"
 	"time"
@@ -34,7 +33,6 @@ func (c *conn) addRow() *core.Row {
 func (c *conn) attributes() map[string]any {
 	host, port := hostPort(c.nc.LocalAddr())
 	peerHost, peerPort := hostPort(c.nc.RemoteAddr())
-	_, secure := c.nc.(*tls.Conn)
 	state := "running"
 	if c.paused.Load() {
 		state = "blocked"
@@ -42,7 +40,7 @@ func (c *conn) attributes() map[string]any {
 	properties := jsonTable(c.client.properties)
 	return map[string]any{
 		"protocol": "AMQP 0-9-1", "type": "network", "state": state, "user": c.session.User().Name, "vhost": c.client.vhost,
-		"host": host, "port": port, "peer_host": peerHost, "peer_port": peerPort, "ssl": secure,
+		"host": host, "port": port, "peer_host": peerHost, "peer_port": peerPort, "ssl": c.secure(),
 		"channels": c.channelCount.Load(), "channel_max": c.channelMax, "frame_max": c.frameMax, "timeout": c.heartbeat,
 		"auth_mechanism": c.client.mechanism, "connected_at": c.since.UnixMilli(),
 		"client_properties": properties, "user_provided_name": c.client.name,

@@ -26,6 +26,9 @@ type Options struct {
 	ServerProduct string
 	ServerVersion string
 	ClusterName   string // Shown as cluster_name. ["leveret"]
+	// Places say where each protocol is spoken ("port 1883"), by the API's name
+	// of it, to tell in the log about clients that have come to the wrong port.
+	Places map[string][]string
 
 	ChannelMax uint16 // Channels a connection may have open at a time. [2047]
 	FrameMax   uint32 // Bytes of the longest frame. [131072]

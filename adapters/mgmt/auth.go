@@ -96,6 +96,9 @@ func (c *call) login(name, password string) error {
 
 // fromLoopback reports whether the client is on this machine.
 func (c *call) fromLoopback() bool {
+	if nc, ok := c.r.Context().Value(connKey{}).(net.Conn); ok {
+		return netx.IsLoopback(nc.RemoteAddr())
+	}
 	addr, ok := c.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if ok && addr.Network() == "unix" {
 		return true

@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"errors"
 	"net"
 	"sync"
 )
@@ -12,10 +13,11 @@ type boundedListener struct {
 	places chan struct{} // As many as are taken.
 	closed chan struct{}
 	once   sync.Once
+	began  func(c net.Conn, b []byte, err error) (foreign bool) // Called with what the first Read of each has brought.
 }
 
-func bounded(ln net.Listener, n int) *boundedListener {
-	return &boundedListener{Listener: ln, places: make(chan struct{}, n), closed: make(chan struct{})}
+func bounded(ln net.Listener, n int, began func(c net.Conn, b []byte, err error) (foreign bool)) *boundedListener {
+	return &boundedListener{Listener: ln, places: make(chan struct{}, n), closed: make(chan struct{}), began: began}
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -29,7 +31,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		<-l.places
 		return nil, err
 	}
-	return &boundedConn{Conn: c, leave: func() { <-l.places }}, nil
+	return &boundedConn{Conn: c, leave: func() { <-l.places }, began: l.began}, nil
 }
 
 func (l *boundedListener) Close() error {
@@ -42,7 +44,21 @@ type boundedConn struct {
 	net.Conn
 	once  sync.Once
 	leave func()
+	began func(c net.Conn, b []byte, err error) (foreign bool) // Nil once it was called; the reader's.
 }
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if began := c.began; began != nil && (n > 1 || err != nil) {
+		c.began = nil
+		if began(c.Conn, p[:n], err) {
+			return 0, errForeign
+		}
+	}
+	return n, err
+}
+
+var errForeign = errors.New("this is no HTTP")
 
 func (c *boundedConn) Close() error {
 	defer c.once.Do(c.leave)

@@ -10,7 +10,7 @@ func TestBoundedListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln := bounded(inner, 1)
+	ln := bounded(inner, 1, nil)
 	accepted := make(chan net.Conn)
 	failed := make(chan error)
 	go func() { // Ends when the listener is closed.

@@ -26,6 +26,9 @@ type Options struct {
 	Version string       // Our own, for people.
 	// Listeners are the ports that are open, of every protocol.
 	Listeners []Listener
+	// Places say where each protocol is spoken ("port 5672"), by the API's name
+	// of it, to tell in the log about clients that have come to the wrong port.
+	Places map[string][]string
 	// Backup copies the broker's data directory to dir, which is absolute. Nil
 	// if there is none.
 	Backup func(dir string) error
@@ -71,6 +74,12 @@ func Listen(addr, protocol, flag string) (net.Listener, error) {
 	return netx.Listen(addr, protocol, flag)
 }
 
+// Proxied makes of ln, for any protocol, a listener behind a proxy that begins
+// every connection with a PROXY header, within timeout. TLS goes on top.
+func Proxied(ln net.Listener, timeout time.Duration, log *slog.Logger) net.Listener {
+	return netx.Proxied(ln, timeout, log)
+}
+
 // Handler is the API, for servers of the caller's own.
 func (s *Server) Handler() http.Handler { return s.handler }
 
@@ -96,6 +105,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// The address is looked at later: a proxy may still have to name it.
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	stopped := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {
@@ -106,12 +117,21 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			server.Close()
 		}
 	})()
-	err := server.Serve(bounded(ln, connectionsMax))
+	err := server.Serve(bounded(ln, connectionsMax, s.noteForeign))
 	if errors.Is(err, http.ErrServerClosed) {
 		<-stopped
 		return nil
 	}
 	return err
+}
+
+// connKey is where a request's context has its net.Conn.
+type connKey struct{}
+
+// noteForeign looks at the first bytes b of a connection, or the error of reading
+// them, and reports whether they are no HTTP, in the log too.
+func (s *Server) noteForeign(c net.Conn, b []byte, err error) bool {
+	return netx.LogForeign(s.log, s.opts.Places, "http", c, b, err)
 }
 
 // call is one request on its way through.

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -202,6 +203,34 @@ func (c *conn) yield(full bool) {
 	}
 }
 
+// endForeign notes that the client speaks something else, if the first bytes b
+// or err of the first read say so.
+func (c *conn) endForeign(err error, b []byte) bool {
+	here := "mqtt"
+	if c.ws {
+		here = "http/web-mqtt"
+	} else if c.secure() {
+		here = "mqtt/ssl"
+	}
+	what := netx.Places(c.srv.opts.Places).Explain(err, b, here)
+	if what == "" {
+		return false
+	}
+	c.end(slog.LevelWarn, &failure{wire.ProtocolError, "the client does not speak MQTT: " + what})
+	return true
+}
+
+// secure reports whether the connection is over TLS.
+func (c *conn) secure() bool {
+	switch nc := c.nc.(type) {
+	case *tls.Conn:
+		return true
+	case interface{ Secure() bool }:
+		return nc.Secure()
+	}
+	return false
+}
+
 // process takes the packets of the read buffer as far as they are complete.
 func (c *conn) process() error {
 	b := c.in.Bytes()
@@ -236,6 +265,9 @@ func (c *conn) packets(b []byte) (n, need int, err error) {
 				return n, 0, err
 			}
 			continue
+		}
+		if c.state == awaitConnect && b[n] != wire.Connect<<4 && c.endForeign(nil, b[n:]) {
+			return len(b), 0, errEnd
 		}
 		h, err := wire.ParseHeader(b[n:])
 		if err != nil {
@@ -581,6 +613,8 @@ func (c *conn) readFailed(err error) {
 		f.why = "the client closed its socket without DISCONNECT"
 	case errors.Is(err, net.ErrClosed):
 		f.why = "the socket was closed"
+	case c.state == awaitConnect && c.endForeign(err, nil):
+		return
 	default:
 		f.why = fmt.Sprintf("reading failed: %v", err)
 	}

@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"crypto/tls"
 	"strconv"
 
 	"leveret/adapters/internal/netx"
@@ -32,13 +31,6 @@ func (c *conn) addRow() *core.Row {
 func (c *conn) attributes() map[string]any {
 	host, port := hostPort(c.nc.LocalAddr())
 	peerHost, peerPort := hostPort(c.nc.RemoteAddr())
-	secure := false
-	switch nc := c.nc.(type) {
-	case *tls.Conn:
-		secure = true
-	case interface{ Secure() bool }:
-		secure = nc.Secure()
-	}
 	state := "running"
 	if c.paused.Load() {
 		state = "blocked"
@@ -52,7 +44,7 @@ func (c *conn) attributes() map[string]any {
 	}
 	return map[string]any{
 		"protocol": name, "type": "network", "state": state, "user": c.session.User().Name, "vhost": c.client.vhost,
-		"host": host, "port": number(port), "peer_host": peerHost, "peer_port": number(peerPort), "ssl": secure,
+		"host": host, "port": number(port), "peer_host": peerHost, "peer_port": number(peerPort), "ssl": c.secure(),
 		"channels": 0, "channel_max": 0, "frame_max": 0, "timeout": c.client.keepAlive,
 		"auth_mechanism": "MQTT", "connected_at": c.since.UnixMilli(),
 		"client_properties": map[string]any{"client_id": c.client.id, "product": "MQTT client"},

@@ -60,6 +60,10 @@ type Options struct {
 	WebSocketPath    string   // ["/ws"]
 	WebSocketOrigins []string // Origins of browsers that are let in. [all]
 
+	// Places say where each protocol is spoken ("port 5672"), by the API's name
+	// of it, to tell in the log about clients that have come to the wrong port.
+	Places map[string][]string
+
 	// SysInterval is how often $SYS topics are published. [never]
 	SysInterval time.Duration
 	SysUser     string // Who publishes them. ["guest"]
@@ -182,6 +186,9 @@ func (s *Server) ServeWebSocket(ctx context.Context, ln net.Listener) error {
 	return s.serve(ctx, ln, websocket.Handler(websocket.Options{
 		Path: s.opts.WebSocketPath, Subprotocols: []string{"mqtt", "mqttv3.1"}, RequireSubprotocol: true, BinaryOnly: true,
 		Origins: s.opts.WebSocketOrigins, HandshakeTimeout: s.opts.ConnectTimeout,
+		Foreign: func(nc net.Conn, b []byte, err error) bool {
+			return netx.LogForeign(s.log, s.opts.Places, "http/web-mqtt", nc, b, err)
+		},
 	}, s.serveConn))
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -262,6 +263,10 @@ func (c *conn) frame(b []byte) (used, need int, err error) {
 	}
 	s := &c.scan
 	if s.Fresh() {
+		if c.state == awaitConnect && c.endForeign(nil, b) {
+			c.finish(0)
+			return len(b), 0, errEnd
+		}
 		noise, err := wire.Skip(b)
 		if err != nil {
 			return len(b), 0, framing(err)
@@ -271,9 +276,6 @@ func (c *conn) frame(b []byte) (used, need int, err error) {
 		}
 		if b[0] == '\r' {
 			return 0, 2, nil
-		}
-		if b[0] == tlsHandshake && c.state == awaitConnect {
-			return len(b), 0, c.speaksTLS()
 		}
 	}
 	done, err := s.Head(b)
@@ -524,13 +526,34 @@ func (c *conn) dropGather() {
 	c.gather = gather{}
 }
 
-// tlsHandshake is the first byte of a client that speaks TLS.
-const tlsHandshake = 0x16
+// endForeign notes that the client speaks something else, if the first bytes b
+// or err of the first read say so.
+func (c *conn) endForeign(err error, b []byte) bool {
+	spoken := netx.Spoken(b)
+	if spoken == netx.SpeaksSTOMP || spoken == netx.SpeaksHTTP && c.web != nil {
+		return false
+	}
+	here := "stomp"
+	if c.web != nil {
+		here = "http/web-stomp"
+	} else if c.secure() {
+		here = "stomp/ssl"
+	}
+	what := netx.Places(c.srv.opts.Places).Explain(err, b, here)
+	if what == "" {
+		return false
+	}
+	c.end(slog.LevelWarn, "the client does not speak STOMP: "+what)
+	return true
+}
 
-func (c *conn) speaksTLS() error {
-	c.end(slog.LevelWarn, "the client speaks TLS to a port that does not")
-	c.finish(0)
-	return errEnd
+// secure reports whether the connection is over TLS.
+func (c *conn) secure() bool {
+	if c.web != nil {
+		return c.web.Secure()
+	}
+	_, ok := c.nc.(*tls.Conn)
+	return ok
 }
 
 // closeAll ends all subscriptions and the session. Doing so twice is harmless.
@@ -676,6 +699,7 @@ func (c *conn) readFailed(err error) {
 		c.end(slog.LevelInfo, "the client closed its socket without DISCONNECT")
 	case errors.Is(err, net.ErrClosed):
 		c.end(slog.LevelWarn, "the socket was closed")
+	case c.state == awaitConnect && c.endForeign(err, nil):
 	default:
 		c.end(slog.LevelWarn, fmt.Sprintf("reading failed: %v", err))
 	}

@@ -66,7 +66,7 @@ func (c *conn) attributes() map[string]any {
 	}
 	return map[string]any{
 		"protocol": c.protocol(), "type": "network", "state": state, "user": c.user.Name, "vhost": c.vhost,
-		"host": host, "port": port, "peer_host": peerHost, "peer_port": peerPort, "ssl": c.web != nil && c.web.Secure(),
+		"host": host, "port": port, "peer_host": peerHost, "peer_port": peerPort, "ssl": c.secure(),
 		"channels": 1, "channel_max": 1, "frame_max": 0, "timeout": c.beat.receiveMS.Load() / 1000,
 		"auth_mechanism": "STOMP login", "connected_at": c.since.UnixMilli(),
 		"client_properties": map[string]any{"product": "STOMP client"}, "user_provided_name": "",

@@ -54,6 +54,10 @@ type Options struct {
 	LoginTimeout    time.Duration // From accept to CONNECT. [10 s]
 	ShutdownTimeout time.Duration // How long clients may take to leave. [3 s]
 
+	// Places say where each protocol is spoken ("port 1883"), by the API's name
+	// of it, to tell in the log about clients that have come to the wrong port.
+	Places map[string][]string
+
 	// Web is for ServeWeb.
 	Web WebOptions
 }
@@ -148,6 +152,9 @@ func (s *Server) ServeWeb(ctx context.Context, ln net.Listener) error {
 		Subprotocols:     []string{"v12.stomp", "v11.stomp", "v10.stomp"},
 		Text:             !s.opts.Web.Binary,
 		HandshakeTimeout: s.opts.LoginTimeout,
+		Foreign: func(nc net.Conn, b []byte, err error) bool {
+			return netx.LogForeign(s.log, s.opts.Places, "http/web-stomp", nc, b, err)
+		},
 	}, s.serveConn))
 }
 

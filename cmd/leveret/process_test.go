@@ -81,7 +81,7 @@ func launch(t *testing.T, args ...string) *process {
 	}
 	ports := 2
 	for _, a := range args {
-		if strings.HasSuffix(a, "-tls-addr") || a == "--https-addr" || a == "--stomp-addr" || a == "--web-stomp-addr" {
+		if strings.HasSuffix(a, "-addr") && a != "--amqp-addr" && a != "--http-addr" {
 			ports++
 		}
 	}

@@ -54,7 +54,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 			return err
 		}
 	}
-	listeners, err := listen(set, secure)
+	listeners, err := listen(set, secure, s.HandshakeTimeout, log)
 	if err != nil {
 		return err
 	}
@@ -72,6 +72,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	}
 	defer broker.Close()
 
+	places := listeners.places()
 	amqpServer := amqp.NewServer(amqp.Options{
 		Broker: broker,
 		Logger: log,
@@ -81,6 +82,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		ServerProduct:    "RabbitMQ",
 		ServerVersion:    "3.13.7",
 		ClusterName:      set.NodeName,
+		Places:           places,
 		ChannelMax:       s.AMQPChannelMax(),
 		FrameMax:         uint32(s.FrameMax),
 		Heartbeat:        uint16(s.Heartbeat / time.Second),
@@ -92,6 +94,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Broker:               broker,
 		Logger:               log,
 		ServerName:           "Leveret/" + version,
+		Places:               places,
 		DefaultUser:          s.STOMPUser,
 		DefaultPassword:      s.STOMPPass,
 		NoDefaultUser:        s.STOMPUser == "none",
@@ -109,6 +112,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Broker:           broker,
 		Logger:           log,
 		Version:          version,
+		Places:           places,
 		Exchange:         s.MQTTExchange,
 		VHost:            s.MQTTVHost,
 		NoAnonymous:      !s.MQTTAnonymous,
@@ -127,6 +131,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Logger:    log,
 		Version:   version,
 		Listeners: listeners.described(),
+		Places:    places,
 		Backup:    stored.backup(),
 		SetMemoryLimit: func(n int64) {
 			broker.Memory().SetLimit(n)
@@ -277,13 +282,17 @@ type listener struct {
 type listenerList []listener
 
 // listen opens every port before anything else is done: one that is taken is
-// the most frequent reason not to start. secure is nil if none is served over TLS.
-func listen(set *config.Settings, secure *certs.Store) (listenerList, error) {
+// the most frequent reason not to start. secure is nil if none is served over
+// TLS; proxies have the time patience for their headers.
+func listen(set *config.Settings, secure *certs.Store, patience time.Duration, log *slog.Logger) (listenerList, error) {
 	var all listenerList
 	open := func(l config.Listener, forPeople string) error {
 		ln, err := mgmt.Listen(l.Addr, forPeople, l.Flag)
 		if err != nil {
 			return errors.Join(err, all.close())
+		}
+		if l.Proxied {
+			ln = mgmt.Proxied(ln, patience, log)
 		}
 		protocol := l.Protocol
 		if l.TLS {
@@ -331,6 +340,19 @@ func (l listenerList) described() []mgmt.Listener {
 		if ln.protocol != protocolPprof {
 			out = append(out, mgmt.Listener{Protocol: ln.protocol, Addr: ln.Addr()})
 		}
+	}
+	return out
+}
+
+// places say where each protocol is spoken, for people.
+func (l listenerList) places() map[string][]string {
+	out := make(map[string][]string)
+	for _, ln := range l {
+		at := ln.Addr().String()
+		if a, ok := ln.Addr().(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+			at = fmt.Sprintf("port %d", a.Port)
+		}
+		out[ln.protocol] = append(out[ln.protocol], at)
 	}
 	return out
 }

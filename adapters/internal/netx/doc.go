@@ -34,6 +34,6 @@
 // # Reading order
 //
 // buffers.go, out.go (what callers see), flush.go (who writes, and why no
-// wake-up is lost), close.go, in.go, serve.go, listen.go. The system calls are
+// wake-up is lost), close.go, in.go, serve.go, listen.go, proxy.go, spoken.go. The system calls are
 // in sys_linux.go and its portable twins.
 package netx

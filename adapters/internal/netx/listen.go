@@ -47,9 +47,12 @@ func (e *ListenError) Error() string {
 func (e *ListenError) Unwrap() error { return e.Err }
 
 // IsLoopback reports whether a is an address of this machine's loopback
-// interface, or of a Unix socket.
+// interface, or of a Unix socket. An address that a proxy has named is one only
+// if the proxy is on this machine too.
 func IsLoopback(a net.Addr) bool {
 	switch a := a.(type) {
+	case *proxiedAddr:
+		return a.near
 	case *net.TCPAddr:
 		return a.IP.IsLoopback()
 	case *net.UnixAddr:

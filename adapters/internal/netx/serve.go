@@ -182,6 +182,13 @@ func (s *server) start(ctx context.Context, c net.Conn) {
 			s.mu.Unlock()
 			closeNow(c)
 		}()
+		if p := proxiedOf(c); p != nil {
+			stop := context.AfterFunc(ctx, func() { closeNow(c) })
+			err := p.header()
+			if !stop() || err != nil {
+				return
+			}
+		}
 		s.handle(ctx, c, loggedIn)
 	})
 }

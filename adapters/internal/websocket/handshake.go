@@ -25,6 +25,11 @@ func handshake(nc net.Conn, o *Options) *Conn {
 	deadline := time.Now().Add(o.HandshakeTimeout)
 	nc.SetDeadline(deadline)
 	br := bufio.NewReaderSize(io.LimitReader(nc, requestMax), 1024)
+	// No request is as short; what is not one may never come to a line's end.
+	if first, err := br.Peek(len("CONNECT\n")); o.Foreign != nil && o.Foreign(nc, first, err) {
+		answer(nc, nil, http.StatusBadRequest, "")
+		return nil
+	}
 	r, err := http.ReadRequest(br)
 	if err != nil {
 		if !errors.Is(err, io.EOF) && !isTimeout(err) {

@@ -34,6 +34,11 @@ type Options struct {
 	// bytes. [no limit: a message is a piece of a stream]
 	MessageMax int64
 
+	// Foreign is called with the first bytes of a connection, or with the error of
+	// reading them, such as a failed TLS handshake. True means that what comes is
+	// no HTTP; the connection is closed then.
+	Foreign func(nc net.Conn, first []byte, err error) bool
+
 	// HandshakeTimeout is how long the HTTP request may take. [10 s]
 	HandshakeTimeout time.Duration
 }

@@ -34,6 +34,8 @@ type Serve struct {
 	STOMPTopicExchange   string   `name:"stomp-topic-exchange" group:"limits" env:"LEVERET_STOMP_TOPIC_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The exchange behind /topic destinations. [amq.topic]"`
 	WebSTOMPBinary       bool     `name:"web-stomp-binary" group:"listeners" env:"LEVERET_WEB_STOMP_BINARY" help:"Send all messages as binary over WebSocket, not only those that are no UTF-8."`
 
+	ProxyProtocol []string `name:"proxy-protocol" group:"listeners" env:"LEVERET_PROXY_PROTOCOL" default:"none" placeholder:"PROTOCOL" conf:"proxy_protocol=amqp,mqtt.proxy_protocol=mqtt,stomp.proxy_protocol=stomp,web_mqtt.proxy_protocol=web-mqtt,web_stomp.proxy_protocol=web-stomp" help:"Whose clients come through a proxy that begins each connection with a PROXY header, version 1 or 2: amqp, mqtt, web-mqtt, stomp, web-stomp, http, repeated or with commas, or all; none for none. Their ports, with TLS or without, then take no other connection. [none]"`
+
 	AMQPTLSAddr     []string `name:"amqp-tls-addr" group:"tls" env:"LEVERET_AMQP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where AMQP clients connect with TLS, for example :5671. [none]"`
 	MQTTTLSAddr     []string `name:"mqtt-tls-addr" group:"tls" env:"LEVERET_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect with TLS, for example :8883. [none]"`
 	WebMQTTTLSAddr  []string `name:"web-mqtt-tls-addr" group:"tls" env:"LEVERET_WEB_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket with TLS, for example :15676. [none]"`
@@ -92,6 +94,7 @@ const InMemory = ":memory:"
 type Listener struct {
 	Protocol string // As the management API calls it.
 	TLS      bool
+	Proxied  bool   // Connections begin with a PROXY header.
 	Flag     string // The one that says so.
 	Addr     string // host:port
 }
@@ -214,6 +217,10 @@ func (s *Serve) Resolve() (*Settings, error) {
 
 // listeners adds to out where each protocol is to be served.
 func (s *Serve) listeners(out *Settings) error {
+	proxied, err := s.proxied()
+	if err != nil {
+		return err
+	}
 	for _, l := range []struct {
 		protocol, flag string
 		tls            bool
@@ -231,7 +238,7 @@ func (s *Serve) listeners(out *Settings) error {
 			return err
 		}
 		for _, addr := range addrs {
-			out.Listeners = append(out.Listeners, Listener{l.protocol, l.tls, l.flag, addr})
+			out.Listeners = append(out.Listeners, Listener{l.protocol, l.tls, proxied[l.protocol], l.flag, addr})
 			out.TLS = out.TLS || l.tls
 		}
 		if l.tls && len(addrs) > 0 && (s.TLSCert == "" || s.TLSKey == "") {
@@ -242,6 +249,28 @@ func (s *Serve) listeners(out *Settings) error {
 		return errors.New("--amqp-addr none and all the others: nothing is left to listen on")
 	}
 	return nil
+}
+
+// proxied are the protocols of --proxy-protocol.
+func (s *Serve) proxied() (map[string]bool, error) {
+	names := map[string]string{"amqp": AMQP, "mqtt": MQTT, "web-mqtt": WebMQTT, "stomp": STOMP, "web-stomp": WebSTOMP, "http": HTTP}
+	out := make(map[string]bool)
+	if only(s.ProxyProtocol, "none") {
+		return out, nil
+	}
+	for _, name := range s.ProxyProtocol {
+		switch protocol, ok := names[name]; {
+		case ok:
+			out[protocol] = true
+		case name == "all":
+			for _, p := range names {
+				out[p] = true
+			}
+		default:
+			return nil, fmt.Errorf("--proxy-protocol %s: not a protocol; choose of amqp, mqtt, web-mqtt, stomp, web-stomp, http, all", name)
+		}
+	}
+	return out, nil
 }
 
 // GoMemory is the soft limit for the Go runtime: room for what is accounted,
