@@ -17,6 +17,10 @@ list: ## Explain the targets
 build: ## Build bin/leveret, one static binary
 	CGO_ENABLED=0 go build -trimpath -o bin/leveret ./cmd/leveret
 
+.PHONY: console
+console: ## Build the web console anew from its source, after a change to it
+	cd adapters/mgmt/console && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent build
+
 .PHONY: test
 test: tools check test-race test-allocs test-invariants ## Everything a change must pass: checks, all tests, client programs
 
@@ -93,5 +97,5 @@ fuzz: ## Fuzz every decoder for FUZZTIME (10s) each
 .PHONY: clean
 clean: ## Remove what make built and installed
 	rm -rf bin build .venv
-	find examples tests -name node_modules -type d -prune -exec rm -rf {} +
+	find examples tests adapters -name node_modules -type d -prune -exec rm -rf {} +
 	find examples tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+
+	"leveret/adapters/mgmt/console"
 )
 
 // handler answers one method of one resource.
@@ -171,7 +173,9 @@ func (s *Server) routes() http.Handler {
 	root := chi.NewRouter()
 	root.Use(rawPath, middleware.Compress(5, "application/json"))
 	root.NotFound(s.notFound)
-	root.Handle("/", http.HandlerFunc(s.welcome))
+	for _, path := range console.Paths() {
+		root.Handle(path, console.Handler())
+	}
 	root.Handle("/api", http.RedirectHandler("/api/index.html", http.StatusMovedPermanently))
 	root.Handle("/api/index.html", http.HandlerFunc(s.welcome))
 	for _, r := range s.resources() {

@@ -42,7 +42,7 @@ prepare_python() {
 }
 
 prepare_node() {
-	for dir in examples/node examples/web tests/clients/mqtt/node tests/clients/browser; do
+	for dir in examples/node examples/web tests/clients/mqtt/node tests/clients/browser tests/clients/console adapters/mgmt/console; do
 		node_stamp=$dir/node_modules/.package-lock.json
 		if [ ! -e "$node_stamp" ] || [ "$dir/package-lock.json" -nt "$node_stamp" ]; then
 			(cd "$dir" && npm ci --no-audit --no-fund --loglevel=error)

@@ -1,0 +1,169 @@
+// What stands around every page: navigation, virtual host, alarms, the user.
+
+import { signal } from '@preact/signals';
+import type { ComponentChildren } from 'preact';
+import { useEffect } from 'preact/hooks';
+import type { Json } from '../lib/api';
+import { useLive, paused, reachable } from '../lib/live';
+import { href, route, setQuery, vhost } from '../lib/router';
+import { isAdministrator, isMonitor, isPolicymaker, me, readOnly, setReadOnly, signOut } from '../lib/session';
+import { alarmsPath, readAlarms } from '../lib/alarms';
+import { Hare, Icon, type IconName } from './icons';
+import { lightDismiss } from './parts';
+import { openPalette } from './palette';
+import { setTheme, theme, type Theme } from './theme';
+
+export interface Entry {
+  page: string;
+  name: string;
+  icon: IconName;
+  /** Lists of one virtual host or all keep the choice when one goes from one to the next. */
+  scoped?: boolean;
+  may?: () => boolean;
+}
+
+export const groups: [string, Entry[]][] = [
+  ['', [
+    { page: 'overview', name: 'Overview', icon: 'overview', scoped: true },
+    { page: 'map', name: 'Map', icon: 'map', scoped: true },
+    { page: 'route', name: 'Where would this go?', icon: 'route', scoped: true },
+  ]],
+  ['Messages', [
+    { page: 'queues', name: 'Queues & streams', icon: 'queue', scoped: true },
+    { page: 'exchanges', name: 'Exchanges', icon: 'exchange', scoped: true },
+    { page: 'bindings', name: 'Bindings', icon: 'binding', scoped: true },
+    { page: 'dead-letters', name: 'Dead letters', icon: 'dead', scoped: true },
+    { page: 'tail', name: 'Live tail', icon: 'tail', scoped: true },
+    { page: 'moves', name: 'Moves', icon: 'shovel' },
+  ]],
+  ['Clients', [
+    { page: 'connections', name: 'Connections', icon: 'connection', scoped: true },
+    { page: 'channels', name: 'Channels', icon: 'channel', scoped: true },
+    { page: 'consumers', name: 'Consumers', icon: 'consumer', scoped: true },
+    { page: 'clients', name: 'MQTT clients', icon: 'client', scoped: true },
+    { page: 'retained', name: 'Retained topics', icon: 'retained', scoped: true },
+    { page: 'subscriptions', name: 'STOMP subscriptions', icon: 'subscription', scoped: true },
+  ]],
+  ['Administration', [
+    { page: 'node', name: 'Node', icon: 'node', may: () => isMonitor.value },
+    { page: 'vhosts', name: 'Virtual hosts', icon: 'vhost' },
+    { page: 'users', name: 'Users', icon: 'user', may: () => isAdministrator.value },
+    { page: 'permissions', name: 'Permissions', icon: 'lock', may: () => isAdministrator.value },
+    { page: 'policies', name: 'Policies', icon: 'policy', scoped: true, may: () => isPolicymaker.value },
+    { page: 'limits', name: 'Limits', icon: 'limit', may: () => isAdministrator.value },
+    { page: 'definitions', name: 'Definitions', icon: 'definitions', may: () => isAdministrator.value },
+    { page: 'shovels', name: 'Shovels', icon: 'shovel', scoped: true, may: () => isPolicymaker.value },
+    { page: 'audit', name: 'Audit log', icon: 'audit', may: () => isAdministrator.value },
+    { page: 'features', name: 'Feature flags', icon: 'flag' },
+  ]],
+];
+
+export const entries = (): Entry[] => groups.flatMap(([, all]) => all).filter((e) => e.may?.() ?? true);
+
+export const linkTo = (e: Entry): string => href([e.page], e.scoped ? { vhost: vhost.value } : {});
+
+const menuOpen = signal(false);
+
+export function Shell({ children }: { children: ComponentChildren }) {
+  const here = route.value.parts[0] || 'overview';
+  useEffect(() => {
+    menuOpen.value = false;
+  }, [route.value]);
+  return (
+    <div class={menuOpen.value ? 'shell menu-open' : 'shell'}>
+      <a class="skip" href="#main" onClick={(e) => {
+        e.preventDefault();
+        document.querySelector<HTMLElement>('#main')?.focus();
+      }}>To the content</a>
+      <nav class="side" aria-label="Pages" id="side">
+        <a class="brand" href="#/overview"><Hare /><span>Leveret</span></a>
+        <div class="groups">
+          {groups.map(([title, all]) => {
+            const shown = all.filter((e) => e.may?.() ?? true);
+            return shown.length > 0 && (
+              <div key={title} class="group">
+                {title && <h2>{title}</h2>}
+                <ul>
+                  {shown.map((e) => (
+                    <li key={e.page}><a href={linkTo(e)} aria-current={here === e.page || here === 'operator-policies' && e.page === 'policies' ? 'page' : undefined}><Icon name={e.icon} />{e.name}</a></li>
+                  ))}
+                </ul>
+              </div>
+            );
+          })}
+        </div>
+      </nav>
+      <div class="veil" onClick={() => { menuOpen.value = false; }} />
+      <div class="rest">
+        <header class="top">
+          <button type="button" class="button quiet only-icon burger" aria-label="Pages" aria-expanded={menuOpen.value} aria-controls="side" onClick={() => { menuOpen.value = !menuOpen.value; }}><Icon name="menu" /></button>
+          <VHostPicker />
+          <button type="button" class="find" onClick={openPalette} aria-keyshortcuts="Control+K Meta+K"><Icon name="search" size={14} /><span>Find or do…</span><kbd>Ctrl K</kbd></button>
+          <span class="spring" />
+          <Alarm />
+          <Pulse />
+          <UserMenu />
+        </header>
+        <main id="main" tabIndex={-1}>{children}</main>
+      </div>
+    </div>
+  );
+}
+
+function VHostPicker() {
+  const { data } = useLive<Json[]>('/vhosts?columns=name', 30);
+  const names = (data ?? []).map((v) => v.name as string);
+  const now = vhost.value;
+  if (now && !names.includes(now)) names.push(now);
+  const page = route.value.parts;
+  const scoped = entries().find((e) => e.page === (page[0] || 'overview'))?.scoped;
+  return (
+    <label class="vhost" title="Virtual host that lists show">
+      <span>vhost</span>
+      <select aria-label="Virtual host" value={now} disabled={!scoped} onChange={(e) => {
+        const v = e.currentTarget.value;
+        if (page.length > 1) location.hash = href([page[0]!], { vhost: v });
+        else setQuery({ vhost: v, page: undefined }, true);
+      }}>
+        <option value="">all</option>
+        {names.map((n) => <option key={n} value={n}>{n}</option>)}
+      </select>
+    </label>
+  );
+}
+
+function Alarm() {
+  const { data, error } = useLive(alarmsPath.value, 15);
+  const alarms = readAlarms(data, error);
+  if (alarms.length === 0) return null;
+  return <a class="alarm" href="#/overview"><Icon name="warn" size={14} />{alarms.length === 1 ? alarms[0]!.title : `${alarms.length} alarms`}</a>;
+}
+
+/** Pulse tells whether what is shown is current, and holds it still. */
+function Pulse() {
+  const state = !reachable.value ? 'lost' : paused.value ? 'paused' : 'live';
+  return (
+    <button type="button" class={`pulse ${state}`} aria-pressed={paused.value} title={state === 'lost' ? 'The broker does not answer; trying again' : paused.value ? 'Figures are held still. Go on.' : 'Figures follow the broker. Hold them still.'}
+      onClick={() => { paused.value = !paused.value; }}>
+      <i aria-hidden="true" /><span>{state === 'lost' ? 'No answer' : state === 'paused' ? 'Paused' : 'Live'}</span>
+    </button>
+  );
+}
+
+function UserMenu() {
+  const user = me.value!;
+  const choices: [Theme, string, IconName][] = [['system', 'As the system', 'auto'], ['light', 'Light', 'sun'], ['dark', 'Dark', 'moon']];
+  return (
+    <details class="menu user" onToggle={lightDismiss}>
+      <summary class="button quiet" aria-label={`User ${user.name}`}>{readOnly.value && <Icon name="lock" />}<Icon name="user" /><span class="name">{user.name}</span><Icon name="down" size={12} /></summary>
+      <div class="choices">
+        <p class="muted">{user.tags.join(', ') || 'no tags'}</p>
+        <div class="themes" role="radiogroup" aria-label="Theme">
+          {choices.map(([t, name, icon]) => <button key={t} type="button" role="radio" aria-checked={theme.value === t} title={name} aria-label={name} onClick={() => setTheme(t)}><Icon name={icon} /></button>)}
+        </div>
+        <label title="Hide everything that changes the broker"><input type="checkbox" checked={readOnly.value} onChange={(e) => setReadOnly(e.currentTarget.checked)} />Read-only</label>
+        <button type="button" class="link" onClick={() => signOut()}><Icon name="out" size={14} />Sign out</button>
+      </div>
+    </details>
+  );
+}
