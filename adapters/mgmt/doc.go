@@ -14,10 +14,13 @@
 // What RabbitMQ has no API for is here under names of our own: the messages that
 // an exchange of type x-delayed-message keeps (delayed.go), and of queues
 // messages_delayed (given back, ready again later) and messages_leaving (on
-// their way to another queue).
+// their way to another queue); a look into a queue (peek.go); where a message
+// would go (route.go); and any answer as a stream of its changes (live.go over
+// sse.go), which has the resource's own handler answer again and again.
 //
 // Goroutines: net/http's, one for each connection, and the sampler of
-// Server.Run, which ends with its context. Locks: sampler.mu, a leaf.
+// Server.Run, which ends with its context. Locks: sampler.mu and streams.mu,
+// both leaves.
 //
 // Read routes.go, then server.go, auth.go, reply.go, list.go; after that each
 // file is one kind of object.

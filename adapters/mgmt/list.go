@@ -29,6 +29,10 @@ type row struct {
 	object      func() object
 }
 
+// column returns what the objects of one kind have at a path, which is for
+// sorting by it for less than all of them would cost; false where it cannot say.
+type column func(r *row, path string) (any, bool)
+
 // page is what a list request asked for.
 type page struct {
 	number, size int // number 0: everything, in a bare array.
@@ -84,19 +88,21 @@ func parsePage(q url.Values) (*page, error) {
 }
 
 // list answers with rows as the request's parameters want them.
-func (c *call) list(rows []row) error {
+func (c *call) list(rows []row) error { return c.listBy(rows, nil) }
+
+// listBy is list for objects of which value knows some columns; it may be nil.
+func (c *call) listBy(rows []row, value column) error {
 	p, err := parsePage(c.r.URL.Query())
 	if err != nil {
 		return err
 	}
 	total := len(rows)
-	rows = slices.Clone(rows)
 	if p.number > 0 {
 		if rows, err = p.filter(rows); err != nil {
 			return err
 		}
 	}
-	objects := p.arrange(rows)
+	objects := p.arrange(rows, value)
 
 	if p.number == 0 {
 		items := make([]object, len(rows))
@@ -141,7 +147,7 @@ func (p *page) filter(rows []row) ([]row, error) {
 }
 
 // arrange sorts rows and returns a function that makes the object of the i-th.
-func (p *page) arrange(rows []row) func(i int) object {
+func (p *page) arrange(rows []row, value column) func(i int) object {
 	byName := func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.vhost, b.vhost), cmp.Compare(a.name, b.name))
 	}
@@ -151,23 +157,45 @@ func (p *page) arrange(rows []row) func(i int) object {
 				return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.vhost, b.vhost))
 			}
 		}
-		slices.SortStableFunc(rows, func(a, b row) int { return p.direction(byName(a, b)) })
-		return func(i int) object { return rows[i].object() }
+		order := inOrder(len(rows), func(a, b int) int { return p.direction(byName(rows[a], rows[b])) })
+		return func(i int) object { return rows[order[i]].object() }
 	}
 	type made struct {
 		row
 		key any
 		obj object
 	}
-	all := make([]made, len(rows))
+	all, path := make([]made, len(rows)), strings.Join(p.sort, ".")
 	for i, r := range rows {
+		if value != nil {
+			if v, ok := value(&r, path); ok {
+				all[i] = made{row: r, key: v}
+				continue
+			}
+		}
 		obj := r.object()
 		all[i] = made{r, dig(obj, p.sort), obj}
 	}
-	slices.SortStableFunc(all, func(a, b made) int {
-		return p.direction(cmp.Or(compareValues(a.key, b.key), byName(a.row, b.row)))
+	order := inOrder(len(all), func(a, b int) int {
+		return p.direction(cmp.Or(compareValues(all[a].key, all[b].key), byName(all[a].row, all[b].row)))
 	})
-	return func(i int) object { return all[i].obj }
+	return func(i int) object {
+		if m := &all[order[i]]; m.obj != nil {
+			return m.obj
+		}
+		return all[order[i]].object()
+	}
+}
+
+// inOrder returns the numbers below n in the order that compare has of them; what
+// it calls equal stays as it is.
+func inOrder(n int, compare func(a, b int) int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Or(compare(a, b), a-b) })
+	return order
 }
 
 func (p *page) direction(c int) int {

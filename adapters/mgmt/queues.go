@@ -1,7 +1,10 @@
 package mgmt
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"leveret/core"
@@ -16,13 +19,72 @@ func (c *call) listQueues() error {
 	if c.flag("disable_stats") {
 		show = c.staticQueueObject
 	}
-	rows := []row{}
+	n := 0
+	for _, v := range vhosts {
+		n += v.QueueCount()
+	}
+	rows := make([]row, 0, n)
 	for _, v := range vhosts {
 		for q := range v.Queues() {
 			rows = append(rows, row{v.Name(), q.Options().Name, func() object { return show(v, q) }})
 		}
 	}
-	return c.list(rows)
+	if c.flag("disable_stats") {
+		return c.list(rows)
+	}
+	return c.listBy(rows, c.queueColumn)
+}
+
+// queueColumn is what queueObject has at path, of what tables are sorted by.
+func (c *call) queueColumn(r *row, path string) (any, bool) {
+	v, _ := c.s.broker.VHost(r.vhost)
+	if v == nil {
+		return nil, true
+	}
+	q, ok := v.Queue(r.name)
+	if !ok {
+		return nil, true
+	}
+	o := q.Options()
+	switch path {
+	case "vhost":
+		return o.VHost, true
+	case "type":
+		return string(o.Type), true
+	case "durable":
+		return o.Durable, true
+	case "exclusive":
+		return o.Exclusive, true
+	case "auto_delete":
+		return o.AutoDelete, true
+	case "state":
+		return "running", true
+	}
+	if name, ok := strings.CutSuffix(path, "_details.rate"); ok {
+		name = strings.TrimPrefix(name, "message_stats.")
+		if at := slices.Index(ratedNames[ratedQueue], name); at >= 0 {
+			return c.s.rates.sample(rateKey{ratedQueue, r.vhost, r.name}).rate(at), true
+		}
+		return nil, false
+	}
+	i := q.Info()
+	switch path {
+	case "messages":
+		return i.Ready + i.Unacked, true
+	case "messages_ready":
+		return i.Ready, true
+	case "messages_unacknowledged":
+		return i.Unacked, true
+	case "messages_delayed":
+		return i.Delayed, true
+	case "message_bytes":
+		return i.ReadyBytes + i.UnackedBytes, true
+	case "consumers":
+		return i.Consumers, true
+	case "memory":
+		return i.MemoryBytes, true
+	}
+	return nil, false
 }
 
 // staticQueueObject is what does not change about a queue and, if the request
@@ -66,6 +128,7 @@ const idleAfter = 10 * time.Second
 func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 	i := q.Info()
 	o := i.Options
+	inTurn(i.ConsumerList)
 	messages := i.Ready + i.Unacked
 	bytes := i.ReadyBytes + i.UnackedBytes
 	utilisation := c.s.utilisation(v, &i)
@@ -234,6 +297,7 @@ func (c *call) listConsumers() error {
 	for _, v := range vhosts {
 		for q := range v.Queues() {
 			i := q.Info()
+			inTurn(i.ConsumerList)
 			for k := range i.ConsumerList {
 				one := &i.ConsumerList[k]
 				if !c.maySee(one.Session) {
@@ -244,6 +308,19 @@ func (c *call) listConsumers() error {
 		}
 	}
 	return c.list(rows)
+}
+
+// inTurn puts a queue's consumers in an order that is the same each time.
+func inTurn(list []core.ConsumerInfo) {
+	id := func(i *core.ConsumerInfo) uint64 {
+		if i.Session == nil {
+			return 0
+		}
+		return i.Session.ID()
+	}
+	slices.SortFunc(list, func(a, b core.ConsumerInfo) int {
+		return cmp.Or(cmp.Compare(id(&a), id(&b)), cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.Tag, b.Tag))
+	})
 }
 
 // consumerObject is a consumer in JSON.

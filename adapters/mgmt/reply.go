@@ -107,6 +107,10 @@ func (c *call) survive() {
 
 // json answers with status and v.
 func (c *call) json(status int, v any) {
+	if c.look != nil {
+		c.look.status, c.look.value = status, v
+		return
+	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		// Only a value that JSON has no word for gets here: NaN, a func.

@@ -40,6 +40,7 @@ func (s *Server) resources() []resource {
 		{"/auth/hash_password/{password}", administrator, methods{get: (*call).hashPassword}},
 		{"/login", noLogin, methods{post: (*call).postLogin}},
 		{"/cluster-name", management, methods{get: (*call).getClusterName, put: (*call).putClusterName, write: administrator}},
+		{"/live", management, methods{get: (*call).live}},
 		{"/extensions", management, methods{get: (*call).getNothing}},
 		{"/nodes", monitoring, methods{get: (*call).getNodes}},
 		{"/nodes/{node}", monitoring, methods{get: (*call).getNode}},
@@ -223,7 +224,7 @@ func (s *Server) serve(r resource) http.HandlerFunc {
 		if req.Method != http.MethodGet && req.Method != http.MethodHead {
 			need = max(need, r.write)
 		}
-		if !c.admit(need) {
+		if c.look != nil && !c.look.admit(c, need) || c.look == nil && !c.admit(need) {
 			return
 		}
 		if !acceptsJSON(req.Header.Values("Accept")) {
@@ -245,7 +246,7 @@ func acceptsJSON(values []string) bool {
 		for part := range strings.SplitSeq(v, ",") {
 			kind, _, _ := strings.Cut(part, ";")
 			switch strings.ToLower(strings.TrimSpace(kind)) {
-			case "", "*/*", "application/*", "application/json", "application/bigint+json":
+			case "", "*/*", "application/*", "application/json", "application/bigint+json", "text/event-stream":
 				return true
 			}
 		}

@@ -54,6 +54,7 @@ type Server struct {
 	started time.Time
 	handler http.Handler
 	rates   *sampler
+	streams streams
 }
 
 // NewServer makes a server; Serve or Handler put it to work, Run keeps its
@@ -104,6 +105,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		WriteTimeout:      transferMax,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return context.WithValue(context.Background(), stopKey{}, ctx) },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		// The address is looked at later: a proxy may still have to name it.
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
@@ -140,12 +142,14 @@ type call struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	user principal
+	look *look // Who is answered instead of a client, or nil.
 
 	bySession map[*core.Session]*core.Row // Made by rowOf when first asked.
 }
 
 func (s *Server) newCall(w http.ResponseWriter, r *http.Request) *call {
-	return &call{s: s, w: w, r: r}
+	l, _ := r.Context().Value(lookKey{}).(*look)
+	return &call{s: s, w: w, r: r, look: l}
 }
 
 // param returns a path segment, decoded once.
