@@ -23,6 +23,7 @@ type Alarms struct {
 	clock       func() int64
 	refuseAfter time.Duration
 	poke        chan struct{}
+	event       func(resource string, set bool) // Makes an event of it.
 
 	logError  atomic.Pointer[error] // Why the log takes no publishes.
 	diskFree  atomic.Int64          // -1 while nobody has looked.
@@ -72,8 +73,8 @@ const (
 	diskClearedAt   = 1.05
 )
 
-func newAlarms(m *Memory, logger *slog.Logger, clock func() int64, refuseAfter time.Duration) *Alarms {
-	a := &Alarms{memory: m, logger: logger, clock: clock, refuseAfter: refuseAfter, poke: make(chan struct{}, 1)}
+func newAlarms(m *Memory, logger *slog.Logger, clock func() int64, refuseAfter time.Duration, event func(resource string, set bool)) *Alarms {
+	a := &Alarms{memory: m, logger: logger, clock: clock, refuseAfter: refuseAfter, poke: make(chan struct{}, 1), event: event}
 	a.diskFree.Store(-1)
 	a.mu.watchers = make(map[int]func())
 	m.alarms = a
@@ -244,6 +245,7 @@ func (a *Alarms) look(r Resource, set *atomic.Bool, now bool) bool {
 	a.mu.since[r] = a.clock()
 	a.mu.Unlock()
 	set.Store(now)
+	a.event(r.String(), now)
 	if !now {
 		a.logger.Info("alarm cleared", "resource", r.String())
 		return true

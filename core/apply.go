@@ -21,6 +21,7 @@ func (b *Broker) applyOne(c *Change) {
 		b.applyAccess(c)
 	case DefPolicy, DefOperatorPolicy, DefParameter, DefGlobal:
 		b.applySetting(c)
+		b.definitionEvent(c)
 		if v := b.vhost(c.Key[0]); v != nil && (c.Kind == DefPolicy || c.Kind == DefOperatorPolicy) {
 			v.policyChanged(c)
 		}
@@ -55,16 +56,26 @@ func (b *Broker) applyVHost(c *Change) {
 			v.deleted.Store(true)
 			vhosts = vhosts.Without(name)
 			b.vhosts.Store(&vhosts)
+			v.endTaps(func(*Tap) bool { return true })
+			b.definitionEvent(c)
 		}
 		return
 	}
 	d := c.Value.(VHostDef)
+	d.Tracing = d.Tracing && b.loaded // It does not outlive a restart.
 	if exists {
+		traced := v.definition.Load().Tracing
 		v.definition.Store(&d)
+		if d.Tracing != traced {
+			v.retap()
+		}
 		return
 	}
-	vhosts = vhosts.With(name, newVHost(b, d))
+	v = newVHost(b, d)
+	vhosts = vhosts.With(name, v)
 	b.vhosts.Store(&vhosts)
+	v.retap()
+	b.definitionEvent(c)
 }
 
 func (v *VHost) applyLimit(c *Change) {
@@ -78,6 +89,7 @@ func (v *VHost) applyLimit(c *Change) {
 	case LimitConnections:
 		v.maxConnections.Store(limit)
 	}
+	v.broker.definitionEvent(c)
 }
 
 func (v *VHost) applyExchange(c *Change) {
@@ -123,6 +135,10 @@ func (v *VHost) applyExchange(c *Change) {
 	v.reachChangedLocked(x)
 	v.reroutedLocked(name)
 	x.version.Add(1)
+	if exists {
+		v.endTaps(func(t *Tap) bool { return t.exchange == x })
+	}
+	v.broker.definitionEvent(c)
 }
 
 func (v *VHost) applyQueue(c *Change) {
@@ -135,6 +151,8 @@ func (v *VHost) applyQueue(c *Change) {
 			v.broker.stats.deleted.Add(1)
 			v.queueCount.Add(-1)
 			v.queuesChanged()
+			v.endTaps(func(t *Tap) bool { return t.queue == d.queue })
+			v.broker.definitionEvent(c)
 		}
 		return
 	}
@@ -157,6 +175,7 @@ func (v *VHost) applyQueue(c *Change) {
 	delete(v.tables.undeleted, name)
 	v.reroutedLocked("")
 	v.tables.Unlock()
+	v.broker.definitionEvent(c)
 }
 
 func (v *VHost) applyBinding(c *Change) {
@@ -186,10 +205,14 @@ func (v *VHost) applyBinding(c *Change) {
 		source.sourceOf.add(b)
 		source.everBound = true
 		source.table.add(b, dest.bindings.add(b))
+		source.bound.Store(true)
+		v.bindingEvent(BindingCreated, b, c.By)
 
 	case c.Value == nil && b != nil:
 		source.table.remove(b, dest.bindings.remove(b))
 		source.sourceOf.remove(b)
+		source.bound.Store(source.sourceOf.n > 0)
+		v.bindingEvent(BindingDeleted, b, c.By)
 		if dest.exchange != nil {
 			v.leadsToLocked(source, dest.name, -1)
 			source.countNext(dest.exchange, -1)

@@ -47,6 +47,10 @@ type Options struct {
 	// connected or not; 0 for any number.
 	MaxClients int
 
+	// SystemExchanges are predeclared, like those called amq., and take messages
+	// from Announcers only.
+	SystemExchanges []SystemExchange
+
 	// KeepUnknownQueues is asked, once Definitions have been read, whether
 	// messages of queues that they do not know are to be kept in the log, out
 	// of sight: for a store of definitions that is damaged. Nil means no.
@@ -62,8 +66,25 @@ type Options struct {
 	Access []AccessStep
 }
 
+// Operator is a Broker in the hands of one user: what is changed through it is
+// known to be that user's doing. It is made by Broker.As.
+type Operator struct {
+	*Broker
+	user string // "" for nobody in particular.
+}
+
+// commit is Broker.commit for what the user asks for.
+func (o Operator) commit(changes ...Change) error { return o.Broker.commit(by(o.user, changes)...) }
+
+// As returns b in the hands of a user, for whom it is called.
+func (b *Broker) As(user string) Operator { return Operator{b, user} }
+
 // Broker is a whole broker. Any goroutine may use it.
 type Broker struct {
+	// Operator is b in nobody's hands: it gives b the methods that change users,
+	// permissions, virtual hosts and settings.
+	Operator
+
 	// Fixed by New.
 	node              string
 	definitions       Definitions
@@ -77,6 +98,9 @@ type Broker struct {
 	alarms            *Alarms
 	directory         *auth.Directory
 	registry          *Registry
+	listeners         listeners
+	tracer            atomic.Pointer[Tap] // nil while nobody traces.
+	systemExchanges   []SystemExchange
 	loopbackUsers     []string
 	maxConnections    int
 	queueMemory       int64
@@ -135,9 +159,11 @@ type Broker struct {
 func New(o Options) (*Broker, error) {
 	b := &Broker{
 		node: o.NodeName, definitions: o.Definitions, log: o.Log, clock: o.Now, logger: o.Logger,
-		directory: new(auth.Directory), registry: newRegistry(),
+		directory: new(auth.Directory), systemExchanges: o.SystemExchanges,
 		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections, maxClients: o.MaxClients,
 	}
+	b.Operator = Operator{Broker: b}
+	b.registry = newRegistry(b.rowEvent)
 	b.consumerTimeoutMS = max(0, o.ConsumerTimeoutMS)
 	if len(o.Access) > 1 || len(o.Access) == 1 && (o.Access[0].Authenticator != nil || len(o.Access[0].Authorisers) > 0) {
 		b.access = o.Access
@@ -173,7 +199,7 @@ func New(o Options) (*Broker, error) {
 	b.stored.settings = make(map[settingKey]any)
 	b.memory = new(Memory)
 	b.memory.limit.Store(o.MemoryLimit)
-	b.alarms = newAlarms(b.memory, b.logger, b.now, o.RefuseAfter)
+	b.alarms = newAlarms(b.memory, b.logger, b.now, o.RefuseAfter, b.alarmEvent)
 	b.wheel = wheel.New(b.now())
 
 	b.loading = new(hamt.Edit)

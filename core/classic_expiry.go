@@ -230,7 +230,7 @@ func (q *classic) expireIdle(now int64) {
 					return errorf(InUse, "queue '%s' in vhost '%s' in use", q.opts.Name, q.opts.VHost)
 				}
 				return nil
-			}, "expired", &t)
+			}, "expired", "", &t)
 			t.Flush()
 		})
 	}

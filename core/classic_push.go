@@ -187,6 +187,7 @@ func (q *classic) handLocked(c *Consumer, m *Message, seq Seq, redelivered bool)
 
 // handOverLocked passes what consumers were given to their outlets.
 func (q *classic) handOverLocked(t *Touched) {
+	taps := q.vhost.taps.Load()
 	for i, c := range q.mu.given {
 		q.mu.given[i] = nil
 		n := len(c.in.pending)
@@ -199,6 +200,9 @@ func (q *classic) handOverLocked(t *Touched) {
 		} else {
 			q.mu.counters.DeliveredAck += uint64(n)
 			c.tally.addKind(countConsumedAck, q.kind, n)
+		}
+		if taps != nil {
+			taps.delivered(q, c, c.in.pending)
 		}
 		if c.opts.Outlet.Deliver(c, c.in.pending) {
 			t.add(c.opts.Outlet)

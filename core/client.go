@@ -462,7 +462,7 @@ func (c *Client) wipe() error {
 	if name, _ := c.Queue(); name != "" {
 		if q := c.vhost.queue(name); q != nil {
 			var t Touched
-			c.vhost.deleteQueueIf(q, always, "client ended", &t)
+			c.vhost.deleteQueueIf(q, always, "client ended", "", &t)
 			t.Flush()
 		}
 	}

@@ -59,12 +59,12 @@ func (h *Holder) QueueName() string { return h.queue.Options().Name }
 // Consumer takes messages from one queue as far as its credit goes.
 type Consumer struct {
 	Holder
-	opts      ConsumeOptions
-	session   *Session
-	waiter    Waiter
-	uncounted atomic.Bool   // Its meter no longer counts it among its consumers.
-	returns   atomic.Bool   // It gives back what it holds as it goes; see Leave.
-	reader    *streamReader // Of a stream's consumer.
+	opts    ConsumeOptions
+	session *Session
+	waiter  Waiter
+	ended   atomic.Bool   // Its end has been told, and its meter no longer counts it.
+	returns atomic.Bool   // It gives back what it holds as it goes; see Leave.
+	reader  *streamReader // Of a stream's consumer.
 
 	// in is its part of the queue, guarded by the queue's lock.
 	in struct {
@@ -142,6 +142,7 @@ func (s *Session) consumeFrom(q Queue, o ConsumeOptions) (*Consumer, error) {
 	if s.tally != nil {
 		s.tally.meter.consumers.Add(1)
 	}
+	c.event(ConsumerCreated)
 	s.addConsumer(c)
 	return c, nil
 }
@@ -187,7 +188,7 @@ func (c *Consumer) removed(last bool, t *Touched) {
 				return errorf(InUse, "queue '%s' in vhost '%s' in use", o.Name, o.VHost)
 			}
 			return nil
-		}, "auto-delete", t)
+		}, "auto-delete", c.session.User().Name, t)
 	}
 }
 
@@ -214,6 +215,13 @@ func (s *Session) Get(queue string, noAck bool, fn func(h *Holder, d *Delivery, 
 	if o := q.Options(); o.Type == QueueQuorum {
 		if single, _ := o.Arguments.Get(argSingleActive); single == true {
 			return false, errorf(Locked, "cannot obtain access to locked %s. basic.get operations are not supported by quorum queues with single active consumer", s.vhost.queueText(o.Name))
+		}
+	}
+	if taps := s.vhost.taps.Load(); taps != nil {
+		hand := fn
+		fn = func(h *Holder, d *Delivery, remaining int) {
+			taps.deliveredOne(q, s, "", d)
+			hand(h, d, remaining)
 		}
 	}
 	found, err := q.get(s.tally, noAck, fn)

@@ -67,5 +67,6 @@ type Change struct {
 	Value any      // One of the …Def types, by value; never changed afterwards.
 	// Was is the revision it replaces, 0 for none, or AnyRevision.
 	Was       uint64
-	Transient bool // Not written to disk.
+	Transient bool   // Not written to disk.
+	By        string // The user who asked for it, for events; "" for the broker itself. Not stored.
 }

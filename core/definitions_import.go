@@ -30,7 +30,7 @@ type ImportReport struct {
 // overwritten; queues, exchanges and bindings that exist stay as they are.
 // Nothing is deleted. It is not atomic: after an error, which is Invalid or
 // NotFound for what is wrong with the file, what came before is there.
-func (b *Broker) ImportDefinitions(data []byte, vhost string) (ImportReport, error) {
+func (b Operator) ImportDefinitions(data []byte, vhost string) (ImportReport, error) {
 	im := importer{broker: b, only: vhost, swept: make(map[*VHost]bool)}
 	defer func() {
 		for v := range im.swept {
@@ -60,7 +60,7 @@ func (b *Broker) ImportDefinitions(data []byte, vhost string) (ImportReport, err
 const importBatch = 1000
 
 type importer struct {
-	broker *Broker
+	broker Operator
 	file   definitionsFile
 	only   string // The one virtual host that is imported into, or "".
 	report ImportReport
@@ -120,9 +120,6 @@ func (im *importer) vhosts() error {
 		}
 		if err := im.broker.PutVHost(d); err != nil {
 			return err
-		}
-		if d.Tracing {
-			im.idle("tracing of vhost '%s' is kept, but this release does not trace yet", d.Name)
 		}
 		if err := im.limits(f.Name, f.Limits); err != nil {
 			return err
@@ -277,7 +274,7 @@ func (im *importer) exchanges() error {
 			return err
 		}
 		durable := f.Durable == nil || *f.Durable
-		if err := v.makeExchange(ExchangeDef{
+		if err := im.makeExchange(v, ExchangeDef{
 			VHost: v.name, Name: f.Name, Type: f.Type, Durable: durable,
 			AutoDelete: f.AutoDelete, Internal: f.Internal, Arguments: f.Arguments,
 		}); err != nil {
@@ -288,7 +285,7 @@ func (im *importer) exchanges() error {
 }
 
 // makeExchange declares an exchange unless there is one of that name.
-func (v *VHost) makeExchange(d ExchangeDef) error {
+func (im *importer) makeExchange(v *VHost, d ExchangeDef) error {
 	defer v.lockName(d.Name)()
 	if err := v.gone(); err != nil {
 		return err
@@ -296,7 +293,7 @@ func (v *VHost) makeExchange(d ExchangeDef) error {
 	if v.exchange(d.Name) != nil {
 		return nil
 	}
-	return v.putExchange(d)
+	return v.putExchange(d, im.broker.user)
 }
 
 func (im *importer) queues() error {
@@ -329,14 +326,14 @@ func (im *importer) queues() error {
 			continue
 		}
 		if byVHost[v] = append(byVHost[v], d); len(byVHost[v]) == importBatch {
-			if err := v.makeQueues(byVHost[v]); err != nil {
+			if err := im.makeQueues(v, byVHost[v]); err != nil {
 				return err
 			}
 			byVHost[v] = byVHost[v][:0]
 		}
 	}
 	for v, ds := range byVHost {
-		if err := v.makeQueues(ds); err != nil {
+		if err := im.makeQueues(v, ds); err != nil {
 			return err
 		}
 	}
@@ -344,7 +341,7 @@ func (im *importer) queues() error {
 }
 
 // makeQueues declares those of ds whose names are free, in one commit.
-func (v *VHost) makeQueues(ds []QueueDef) error {
+func (im *importer) makeQueues(v *VHost, ds []QueueDef) error {
 	v.topology.Lock()
 	defer v.topology.Unlock()
 	if err := v.gone(); err != nil {
@@ -366,7 +363,7 @@ func (v *VHost) makeQueues(ds []QueueDef) error {
 		added[d.Name], d.ID = true, id
 		changes = append(changes, v.queueChanges(d)...)
 	}
-	return v.commit(changes...)
+	return im.broker.commit(changes...)
 }
 
 func (im *importer) bindings() error {
@@ -443,5 +440,5 @@ func (im *importer) makeBindings(v *VHost, bs []Binding) error {
 			})
 		}
 	}
-	return v.commit(changes...)
+	return im.broker.commit(changes...)
 }

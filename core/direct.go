@@ -11,6 +11,7 @@ import (
 // be settled.
 type direct struct {
 	// Fixed by newDirect.
+	vhost  *VHost
 	broker *Broker
 	opts   *QueueOptions
 
@@ -27,7 +28,7 @@ type direct struct {
 }
 
 func newDirect(v *VHost, o *QueueOptions) Queue {
-	q := &direct{broker: v.broker, opts: o}
+	q := &direct{vhost: v, broker: v.broker, opts: o}
 	q.touch()
 	return q
 }
@@ -78,6 +79,9 @@ func (q *direct) handLocked(ms []Publication, nowMS int64, t *Touched) (handed i
 			q.mu.pending = append(q.mu.pending, Delivery{Message: &m.Message})
 			bytes += len(m.Body)
 			n++
+		}
+		if taps := q.vhost.taps.Load(); taps != nil {
+			taps.delivered(q, c, q.mu.pending)
 		}
 		if c.opts.Outlet.Deliver(c, q.mu.pending) {
 			t.add(c.opts.Outlet)

@@ -108,6 +108,7 @@ type Exchange struct {
 	// the alternate exchange. Who remembers a route compares it.
 	version       atomic.Uint64
 	readsMessages atomic.Bool // It, or an exchange it leads to, reads messages.
+	bound         atomic.Bool // It is the source of a binding.
 
 	publishedIn  atomic.Uint64 // Messages published to it.
 	publishedOut atomic.Uint64 // Messages it handed to queues, counting each queue.

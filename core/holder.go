@@ -142,6 +142,9 @@ func (q *classic) resumeLocked(c *Consumer, t *Touched) {
 			c.in.pending = append(c.in.pending, d)
 		}
 		c.in.resume = c.in.resume[n:]
+		if taps := q.vhost.taps.Load(); taps != nil {
+			taps.delivered(q, c, c.in.pending)
+		}
 		if len(c.in.pending) > 0 && c.opts.Outlet.Deliver(c, c.in.pending) {
 			t.add(c.opts.Outlet)
 		}

@@ -114,9 +114,13 @@ type tally struct {
 	meter *Meter
 }
 
+// tallyBytes is the size of a tally. Asking for that itself would make the types
+// depend on each other in a circle.
+const tallyBytes = counters*8 + unsafe.Sizeof(uintptr(0))
+
 type paddedTally struct {
 	tally
-	_ [(64 - unsafe.Sizeof(tally{})%64) % 64]byte
+	_ [(64 - tallyBytes%64) % 64]byte
 }
 
 // talliesMax bounds how many tallies a meter has.

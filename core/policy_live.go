@@ -57,18 +57,24 @@ func (v *VHost) sweepTo(set *policySet) bool {
 		if n++; n%256 == 0 && v.policies.Load() != set {
 			return false
 		}
-		d.update(set)
+		if d.update(set) {
+			v.queuePolicyEvent(d)
+		}
 	}
 	return true
 }
 
-// update brings a queue under the policies of set.
-func (d *destination) update(set *policySet) {
+// update brings a queue under the policies of set. It reports whether others
+// apply now.
+func (d *destination) update(set *policySet) bool {
 	o := d.queue.Options()
-	if a := set.forQueue(o); !a.same(d.policy.Load()) {
-		d.policy.Store(a)
-		d.queue.applyRules(rulesUnder(o, a))
+	a := set.forQueue(o)
+	if a.same(d.policy.Load()) {
+		return false
 	}
+	d.policy.Store(a)
+	d.queue.applyRules(rulesUnder(o, a))
+	return true
 }
 
 // updateExchange brings x under the policies of set.

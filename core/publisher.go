@@ -18,11 +18,12 @@ type Completer interface {
 
 // Publisher publishes for one session. It belongs to one goroutine.
 type Publisher struct {
-	session   *Session
+	session   *Session // nil for the broker's own.
 	broker    *Broker
 	completer Completer
 	tally     *tally // nil counts nothing.
 	published bool   // Its meter counts it among its publishers.
+	scope     string // See SetScope.
 	nowMS     int64  // When the batch under way arrived.
 
 	last    *Target
@@ -92,6 +93,10 @@ func (p *Publisher) begin() {
 		p.tally.meter.publishes.Add(1)
 	}
 }
+
+// SetScope says what the publisher hangs on in the adapter, for operators, as
+// ConsumeOptions.Scope does.
+func (p *Publisher) SetScope(scope string) { p.scope = scope }
 
 // Target is an exchange that a publisher may publish to.
 type Target struct {
@@ -247,6 +252,9 @@ func (p *Publisher) Publish(ms []Publication, t *Touched) {
 		}
 		count.same = same
 		p.tally.received(ms, &count, p.commit != nil)
+	}
+	if taps := first.x.vhost.taps.Load(); taps != nil {
+		taps.published(p, ms)
 	}
 	if p.remembers {
 		p.remember(ms)

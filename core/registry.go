@@ -11,6 +11,9 @@ import (
 // sessions and what hangs on them. Core gives the rows no meaning; whoever
 // lists them asks for a kind. Any goroutine may use it.
 type Registry struct {
+	// Fixed by newRegistry; what makes events of rows that come and go.
+	tell func(row *Row, what string, describe bool)
+
 	ids atomic.Uint64
 
 	mu struct {
@@ -45,18 +48,17 @@ type Row struct {
 	registry *Registry
 }
 
-func newRegistry() *Registry {
-	r := &Registry{}
+func newRegistry(tell func(row *Row, what string, describe bool)) *Registry {
+	r := &Registry{tell: tell}
 	r.mu.byKind = make(map[string]map[uint64]*Row)
 	r.mu.added = make(map[string]uint64)
 	return r
 }
 
-// Add shows a row until it is removed.
+// Add shows a row until it is removed. Its attributes may be asked for at once.
 func (r *Registry) Add(o RowOptions) *Row {
 	row := &Row{RowOptions: o, ID: r.ids.Add(1), registry: r}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	rows := r.mu.byKind[o.Kind]
 	if rows == nil {
 		rows = make(map[uint64]*Row)
@@ -64,6 +66,8 @@ func (r *Registry) Add(o RowOptions) *Row {
 	}
 	rows[row.ID] = row
 	r.mu.added[o.Kind]++
+	r.mu.Unlock()
+	r.tell(row, ".created", true)
 	return row
 }
 
@@ -71,8 +75,12 @@ func (r *Registry) Add(o RowOptions) *Row {
 func (row *Row) Remove() {
 	r := row.registry
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	_, there := r.mu.byKind[row.Kind][row.ID]
 	delete(r.mu.byKind[row.Kind], row.ID)
+	r.mu.Unlock()
+	if there {
+		r.tell(row, ".closed", false)
+	}
 }
 
 // Rows yields the rows of a kind in the order in which they were added.

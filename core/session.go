@@ -22,6 +22,8 @@ type SessionOptions struct {
 	Vars map[string]string
 	// Meter counts what the session does; nil does not.
 	Meter *Meter
+	// Name is what operators call the client's connection; "" if it has none.
+	Name string
 	// Internal sessions (the management API acting for a user) do not count
 	// against connection limits and are not listed.
 	Internal bool
@@ -40,6 +42,7 @@ type Session struct {
 	vhost     *VHost
 	loopback  bool
 	vars      map[string]string
+	name      string
 	internal  bool
 	tally     *tally
 	countedAs string // The user whose limit counts it; guarded by the broker's lock.
@@ -147,7 +150,7 @@ func (b *Broker) OpenSession(o SessionOptions) (*Session, error) {
 	if p.Name == "" {
 		p.User = o.User
 	}
-	s := &Session{id: b.sessionIDs.Add(1), broker: b, vhost: v, loopback: o.Loopback, vars: o.Vars, internal: o.Internal, tally: o.Meter.tally()}
+	s := &Session{id: b.sessionIDs.Add(1), broker: b, vhost: v, loopback: o.Loopback, vars: o.Vars, name: o.Name, internal: o.Internal, tally: o.Meter.tally()}
 	s.principal.Store(&p)
 	if p.asked() {
 		s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -192,6 +195,14 @@ func (s *Session) endQuestions() {
 
 // ID is a number that no other session of this broker has.
 func (s *Session) ID() uint64 { return s.id }
+
+// Name is what operators call the client's connection; "" if it has none.
+func (s *Session) Name() string { return s.name }
+
+// commit is VHost.commit for what the session's user asks for.
+func (s *Session) commit(changes ...Change) error {
+	return s.vhost.commit(by(s.User().Name, changes)...)
+}
 
 // User returns who the session acts for.
 func (s *Session) User() auth.User { return s.principal.Load().User }
@@ -279,7 +290,7 @@ func (s *Session) Close() {
 		c.Cancel(&t)
 	}
 	for d := range owned {
-		s.vhost.deleteQueueIf(d.queue, always, "exclusive owner gone", &t)
+		s.vhost.deleteQueueIf(d.queue, always, "exclusive owner gone", s.User().Name, &t)
 	}
 	t.Flush()
 	s.broker.removeSession(s)
@@ -329,8 +340,11 @@ func (s *Session) removeConsumer(c *Consumer) {
 	s.mu.Lock()
 	delete(s.mu.consumers, c)
 	s.mu.Unlock()
-	if s.tally != nil && !c.uncounted.Swap(true) {
-		s.tally.meter.consumers.Add(-1)
+	if !c.ended.Swap(true) {
+		if s.tally != nil {
+			s.tally.meter.consumers.Add(-1)
+		}
+		c.event(ConsumerDeleted)
 	}
 }
 

@@ -66,11 +66,12 @@ func (s *Session) DeclareExchange(d ExchangeDeclare) error {
 	return v.putExchange(ExchangeDef{
 		VHost: v.name, Name: name, Type: d.Type, Durable: d.Durable,
 		AutoDelete: d.AutoDelete, Internal: d.Internal, Arguments: d.Arguments,
-	})
+	}, s.User().Name)
 }
 
 // putExchange stores a new exchange, with a queue of its own if it needs one.
-func (v *VHost) putExchange(d ExchangeDef) error {
+// user is who asked for it.
+func (v *VHost) putExchange(d ExchangeDef, user string) error {
 	if d.Type == exchangeDelayed && d.Durable {
 		id, err := v.broker.definitions.NextQueueID()
 		if err != nil {
@@ -78,7 +79,7 @@ func (v *VHost) putExchange(d ExchangeDef) error {
 		}
 		d.ID = id
 	}
-	return v.commit(Change{Kind: DefExchange, Key: []string{v.name, d.Name}, Value: d, Transient: !d.Durable})
+	return v.commit(Change{Kind: DefExchange, Key: []string{v.name, d.Name}, Value: d, Transient: !d.Durable, By: user})
 }
 
 // sameAs refuses a redeclaration that differs from x.
@@ -114,12 +115,13 @@ func (s *Session) DeleteExchange(name string, ifUnused bool) error {
 	if err := s.permitExchange(auth.Configure, name); err != nil {
 		return err
 	}
-	sources, err := v.deleteExchange(name, ifUnused)
-	v.autoDelete(sources)
+	user := s.User().Name
+	sources, err := v.deleteExchange(name, ifUnused, user)
+	v.autoDelete(sources, user)
 	return err
 }
 
-func (v *VHost) deleteExchange(name string, ifUnused bool) (sources []*Exchange, err error) {
+func (v *VHost) deleteExchange(name string, ifUnused bool, user string) (sources []*Exchange, err error) {
 	v.topology.Lock()
 	defer v.topology.Unlock()
 	x := v.exchange(name)
@@ -132,7 +134,7 @@ func (v *VHost) deleteExchange(name string, ifUnused bool) (sources []*Exchange,
 	if ifUnused && used {
 		return nil, errorf(InUse, "%s in use", v.exchangeText(name))
 	}
-	return v.deleteExchangeLocked(x)
+	return v.deleteExchangeLocked(x, user)
 }
 
 // Bind makes a binding. One that is there already is no error.
@@ -162,7 +164,7 @@ func (s *Session) changeBinding(b Binding, add bool) error {
 		source.history.bound()
 	}
 	if !add && source != nil && source.autoDelete {
-		v.autoDelete([]*Exchange{source})
+		v.autoDelete([]*Exchange{source}, s.User().Name)
 	}
 	return err
 }
@@ -239,7 +241,7 @@ func (s *Session) changeBindingLocked(b *Binding, add bool) (source *Exchange, e
 	if add {
 		c.Was, c.Value = 0, BindingDef{VHost: v.name, Binding: *b}
 	}
-	return source, v.commit(c)
+	return source, s.commit(c)
 }
 
 // bindingDestination finds where b ends, or nil.

@@ -151,7 +151,7 @@ func (s *Session) createQueue(d *QueueDeclare, byDefault QueueType) (QueueDeclar
 	if made != nil && d.Exclusive && !s.own(made) {
 		// The session has ended meanwhile, and its end did not see the queue.
 		var t Touched
-		v.deleteQueueIf(made.queue, always, "exclusive owner gone", &t)
+		v.deleteQueueIf(made.queue, always, "exclusive owner gone", s.User().Name, &t)
 		t.Flush()
 		return QueueDeclared{}, errorf(Unavailable, "the session has ended")
 	}
@@ -182,7 +182,7 @@ func (s *Session) createQueueLocked(d *QueueDeclare, byDefault QueueType) (answe
 	if d.Exclusive {
 		def.Owner = s.id
 	}
-	if err := v.commit(v.queueChanges(def)...); err != nil {
+	if err := s.commit(v.queueChanges(def)...); err != nil {
 		return QueueDeclared{}, nil, err
 	}
 	return QueueDeclared{Name: d.Name}, v.declared(d.Name), nil
@@ -237,7 +237,7 @@ func (s *Session) DeleteQueue(name string, ifUnused, ifEmpty bool) (int, error) 
 			return errorf(InUse, "%s not empty", v.queueText(name))
 		}
 		return nil
-	}, "queue deleted", &t)
+	}, "queue deleted", s.User().Name, &t)
 }
 
 // conditionalDelete refuses the conditions that quorum queues do not check: in

@@ -73,7 +73,7 @@ func validSetting(what, name string, value json.RawMessage) error {
 }
 
 // SetGlobal sets a parameter of the whole broker, such as cluster_name.
-func (b *Broker) SetGlobal(name string, value json.RawMessage) error {
+func (b Operator) SetGlobal(name string, value json.RawMessage) error {
 	if err := validSetting("a global parameter", name, value); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (b *Broker) Global(name string) json.RawMessage {
 
 // ClearGlobal removes a parameter of the whole broker. It is NotFound if there
 // is none.
-func (b *Broker) ClearGlobal(name string) error { return b.clearSetting(DefGlobal, name) }
+func (b Operator) ClearGlobal(name string) error { return b.clearSetting(DefGlobal, name) }
 
 // Globals lists the parameters of the whole broker by name.
 func (b *Broker) Globals() []GlobalDef { return settings[GlobalDef](b, DefGlobal) }
@@ -103,7 +103,7 @@ var parameterComponents = []string{"shovel", "federation-upstream", "federation-
 
 // PutParameter creates or replaces a parameter of a component. Of vhost-limits
 // it sets the limits.
-func (b *Broker) PutParameter(d ParameterDef) error {
+func (b Operator) PutParameter(d ParameterDef) error {
 	if err := validSetting("a parameter", d.Name, json.RawMessage(d.Value)); err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (b *Broker) PutParameter(d ParameterDef) error {
 
 // ClearParameter removes a parameter of a component. It is NotFound if there is
 // none.
-func (b *Broker) ClearParameter(component, vhost, name string) error {
+func (b Operator) ClearParameter(component, vhost, name string) error {
 	return b.clearSetting(DefParameter, component, vhost, name)
 }
 
@@ -140,12 +140,12 @@ func (b *Broker) Parameters() []ParameterDef { return settings[ParameterDef](b, 
 // PutPolicy creates or replaces a policy. When it returns, all queues and
 // exchanges of the virtual host are under it. An empty ApplyTo means all.
 // Errors are Invalid, in RabbitMQ's words, or NotFound for the virtual host.
-func (b *Broker) PutPolicy(d PolicyDef) error { return b.putPolicy(DefPolicy, d) }
+func (b Operator) PutPolicy(d PolicyDef) error { return b.putPolicy(DefPolicy, d) }
 
 // PutOperatorPolicy is PutPolicy for operator policies.
-func (b *Broker) PutOperatorPolicy(d PolicyDef) error { return b.putPolicy(DefOperatorPolicy, d) }
+func (b Operator) PutOperatorPolicy(d PolicyDef) error { return b.putPolicy(DefOperatorPolicy, d) }
 
-func (b *Broker) putPolicy(kind DefinitionKind, d PolicyDef) error {
+func (b Operator) putPolicy(kind DefinitionKind, d PolicyDef) error {
 	if d.ApplyTo == "" {
 		d.ApplyTo = "all"
 	}
@@ -163,7 +163,7 @@ func (b *Broker) putPolicy(kind DefinitionKind, d PolicyDef) error {
 }
 
 // ClearPolicy removes a policy. It is NotFound if there is none.
-func (b *Broker) ClearPolicy(vhost, name string) error {
+func (b Operator) ClearPolicy(vhost, name string) error {
 	err := b.clearSetting(DefPolicy, vhost, name)
 	b.policiesInForce(vhost)
 	return err
@@ -171,7 +171,7 @@ func (b *Broker) ClearPolicy(vhost, name string) error {
 
 // ClearOperatorPolicy removes an operator policy. It is NotFound if there is
 // none.
-func (b *Broker) ClearOperatorPolicy(vhost, name string) error {
+func (b Operator) ClearOperatorPolicy(vhost, name string) error {
 	err := b.clearSetting(DefOperatorPolicy, vhost, name)
 	b.policiesInForce(vhost)
 	return err
@@ -192,7 +192,7 @@ func (b *Broker) policiesInForce(vhost string) {
 }
 
 // putSetting stores what belongs to a virtual host.
-func (b *Broker) putSetting(kind DefinitionKind, vhost string, value any, key ...string) error {
+func (b Operator) putSetting(kind DefinitionKind, vhost string, value any, key ...string) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	if b.vhost(vhost) == nil {
@@ -201,7 +201,7 @@ func (b *Broker) putSetting(kind DefinitionKind, vhost string, value any, key ..
 	return b.commit(Change{Kind: kind, Key: key, Value: value, Was: AnyRevision})
 }
 
-func (b *Broker) clearSetting(kind DefinitionKind, key ...string) error {
+func (b Operator) clearSetting(kind DefinitionKind, key ...string) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	b.stored.RLock()

@@ -192,6 +192,9 @@ func (r *streamReader) deliverLocked(t *Touched) (fetch bool) {
 		if n := len(r.mu.pending); n > 0 {
 			r.q.counters.delivered.Add(uint64(n))
 			r.c.tally.addKind(countConsumedAck, KindStream, n)
+			if taps := r.q.vhost.taps.Load(); taps != nil {
+				taps.delivered(r.q, r.c, r.mu.pending)
+			}
 			if r.c.opts.Outlet.Deliver(r.c, r.mu.pending) {
 				t.add(r.c.opts.Outlet)
 			}

@@ -135,7 +135,7 @@ func (c *Client) subscribeOwn(subs []Subscription, which []int, replaced []bool,
 	if moves {
 		if q := c.vhost.queue(c.def.DirectQueue); q != nil {
 			var t Touched
-			c.vhost.deleteQueueIf(q, always, "moved", &t)
+			c.vhost.deleteQueueIf(q, always, "moved", c.session.User().Name, &t)
 			t.Flush()
 		}
 	}
@@ -252,7 +252,7 @@ func (c *Client) bind(d QueueDef, subs []Subscription, changes []Change) (err er
 	if err != nil {
 		return err
 	}
-	if err := v.commit(changes...); err != nil {
+	if err := s.commit(changes...); err != nil {
 		return err
 	}
 	if len(subs) > 0 && subs[0].Shared != "" {
@@ -388,14 +388,14 @@ func (c *Client) unbind(old *Subscription) {
 			return // Another one needs the binding.
 		}
 	}
-	if err := c.vhost.removeBinding(old.binding(queue)); err != nil {
+	if err := c.vhost.removeBinding(old.binding(queue), c.session.User().Name); err != nil {
 		// Messages that come by it match no filter, and are dropped.
 		c.broker.logger.Warn("a client's binding was not removed", "vhost", c.vhost.name, "client", c.identity.id, "error", err)
 	}
 }
 
 // removeBinding removes a binding of a queue without asking who may.
-func (v *VHost) removeBinding(b Binding) error {
+func (v *VHost) removeBinding(b Binding, user string) error {
 	unlock := v.lockName(b.Destination)
 	defer unlock()
 	dest, x := v.declared(b.Destination), v.exchange(b.Source)
@@ -408,7 +408,7 @@ func (v *VHost) removeBinding(b Binding) error {
 	if found == nil {
 		return nil
 	}
-	return v.commit(Change{Kind: DefBinding, Key: bindingKey(v.name, &b, ""), Was: AnyRevision, Transient: !found.durable()})
+	return v.commit(Change{Kind: DefBinding, Key: bindingKey(v.name, &b, ""), Was: AnyRevision, Transient: !found.durable(), By: user})
 }
 
 // countMember counts n subscriptions more of a shared queue and returns how
@@ -443,7 +443,7 @@ func (v *VHost) leaveShare(queue string) {
 				return errorf(InUse, "%s in use", v.queueText(queue))
 			}
 			return nil
-		}, "nobody shares it any more", &t)
+		}, "nobody shares it any more", "", &t)
 		t.Flush()
 	}
 }

@@ -20,7 +20,7 @@ func noVHost(name string) error { return errorf(NotFound, "vhost '%s' not found"
 // it takes, ours will.
 
 // PutUser creates or replaces a user.
-func (b *Broker) PutUser(u auth.User) error {
+func (b Operator) PutUser(u auth.User) error {
 	if u.Name == "" {
 		return errorf(Invalid, "a user needs a name")
 	}
@@ -33,7 +33,7 @@ func (b *Broker) PutUser(u auth.User) error {
 }
 
 // DeleteUser deletes a user with its permissions, and ends its sessions.
-func (b *Broker) DeleteUser(name string) error {
+func (b Operator) DeleteUser(name string) error {
 	if err := b.deleteUser(name); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (b *Broker) DeleteUser(name string) error {
 	return nil
 }
 
-func (b *Broker) deleteUser(name string) error {
+func (b Operator) deleteUser(name string) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	if _, ok := b.directory.User(name); !ok {
@@ -72,7 +72,7 @@ func (b *Broker) userLimit(user, limit string) (int64, bool) {
 }
 
 // SetUserLimit sets a limit of a user; negative is none.
-func (b *Broker) SetUserLimit(user, limit string, value int64) error {
+func (b Operator) SetUserLimit(user, limit string, value int64) error {
 	if limit != auth.LimitConnections && limit != auth.LimitChannels {
 		return errorf(Invalid, "unknown user limit '%s'", limit)
 	}
@@ -85,14 +85,14 @@ func (b *Broker) SetUserLimit(user, limit string, value int64) error {
 }
 
 // ClearUserLimit removes a limit of a user.
-func (b *Broker) ClearUserLimit(user, limit string) error {
+func (b Operator) ClearUserLimit(user, limit string) error {
 	return b.changeUser(user, func(u *auth.User) {
 		u.Limits = maps.Clone(u.Limits)
 		delete(u.Limits, limit)
 	})
 }
 
-func (b *Broker) changeUser(name string, change func(*auth.User)) error {
+func (b Operator) changeUser(name string, change func(*auth.User)) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	u, ok := b.directory.User(name)
@@ -115,7 +115,7 @@ func (b *Broker) exist(user, vhost string) error {
 }
 
 // SetPermission gives a user access to a virtual host.
-func (b *Broker) SetPermission(user, vhost string, p auth.Permission) error {
+func (b Operator) SetPermission(user, vhost string, p auth.Permission) error {
 	if err := new(auth.Directory).SetPermission(user, vhost, p); err != nil {
 		return errorf(Invalid, "%v", err)
 	}
@@ -130,7 +130,7 @@ func (b *Broker) SetPermission(user, vhost string, p auth.Permission) error {
 
 // ClearPermission takes a user's access to a virtual host away. It is NotFound
 // if there is none.
-func (b *Broker) ClearPermission(user, vhost string) error {
+func (b Operator) ClearPermission(user, vhost string) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	p, ok := b.directory.Permission(user, vhost)
@@ -141,7 +141,7 @@ func (b *Broker) ClearPermission(user, vhost string) error {
 }
 
 // SetTopicPermission restricts a user to some routing keys of a topic exchange.
-func (b *Broker) SetTopicPermission(user, vhost string, p auth.TopicPermission) error {
+func (b Operator) SetTopicPermission(user, vhost string, p auth.TopicPermission) error {
 	if err := new(auth.Directory).SetTopicPermission(user, vhost, p); err != nil {
 		return errorf(Invalid, "%v", err)
 	}
@@ -156,17 +156,17 @@ func (b *Broker) SetTopicPermission(user, vhost string, p auth.TopicPermission) 
 
 // ClearTopicPermission removes a user's restriction for one exchange. It is
 // NotFound if there is none.
-func (b *Broker) ClearTopicPermission(user, vhost, exchange string) error {
+func (b Operator) ClearTopicPermission(user, vhost, exchange string) error {
 	return b.clearTopicPermissions(user, vhost, func(x string) bool { return x == exchange })
 }
 
 // ClearTopicPermissions removes a user's restrictions for all exchanges of a
 // virtual host. It is NotFound if there are none.
-func (b *Broker) ClearTopicPermissions(user, vhost string) error {
+func (b Operator) ClearTopicPermissions(user, vhost string) error {
 	return b.clearTopicPermissions(user, vhost, func(string) bool { return true })
 }
 
-func (b *Broker) clearTopicPermissions(user, vhost string, which func(exchange string) bool) error {
+func (b Operator) clearTopicPermissions(user, vhost string, which func(exchange string) bool) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	var rows []auth.TopicPermissionRow
@@ -184,9 +184,17 @@ func (b *Broker) clearTopicPermissions(user, vhost string, which func(exchange s
 // applyAccess passes users and permissions on to the directory.
 func (b *Broker) applyAccess(c *Change) {
 	var err error
+	var old *auth.User
+	if c.Kind == DefUser {
+		if u, ok := b.directory.User(c.Key[0]); ok {
+			old = &u
+		}
+	}
 	switch v := c.Value.(type) {
 	case UserDef:
-		err = b.directory.PutUser(v)
+		if err = b.directory.PutUser(v); err == nil {
+			b.userEvents(v.Name, old, &v, c.By)
+		}
 	case PermissionDef:
 		err = b.directory.SetPermission(v.User, v.VHost, v.Permission)
 	case TopicPermissionDef:
@@ -195,6 +203,7 @@ func (b *Broker) applyAccess(c *Change) {
 		switch c.Kind {
 		case DefUser:
 			b.directory.DeleteUser(c.Key[0])
+			b.userEvents(c.Key[0], old, nil, c.By)
 		case DefPermission:
 			b.directory.ClearPermission(c.Key[1], c.Key[0])
 		case DefTopicPermission:
@@ -203,12 +212,14 @@ func (b *Broker) applyAccess(c *Change) {
 	}
 	if err != nil {
 		b.logger.Error("definition not loaded", "key", c.Key, "error", err)
+	} else if c.Kind != DefUser {
+		b.definitionEvent(c)
 	}
 }
 
 // PutVHost creates a virtual host with its predeclared exchanges, or changes
 // the description of one.
-func (b *Broker) PutVHost(d VHostDef) error {
+func (b Operator) PutVHost(d VHostDef) error {
 	if d.Name == "" {
 		return errorf(Invalid, "a virtual host needs a name")
 	}
@@ -221,7 +232,7 @@ func (b *Broker) PutVHost(d VHostDef) error {
 }
 
 // SetVHostLimit sets a limit of a virtual host; negative is none.
-func (b *Broker) SetVHostLimit(vhost, limit string, value int64) error {
+func (b Operator) SetVHostLimit(vhost, limit string, value int64) error {
 	if limit != LimitConnections && limit != LimitQueues {
 		return errorf(Invalid, "unknown vhost limit '%s'", limit)
 	}
@@ -237,7 +248,7 @@ func (b *Broker) SetVHostLimit(vhost, limit string, value int64) error {
 }
 
 // ClearVHostLimit removes a limit of a virtual host.
-func (b *Broker) ClearVHostLimit(vhost, limit string) error {
+func (b Operator) ClearVHostLimit(vhost, limit string) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	if b.vhost(vhost) == nil {
@@ -260,7 +271,7 @@ func (v *VHost) Limits() map[string]int64 {
 
 // DeleteVHost deletes a virtual host with all that is in it, and ends its
 // sessions.
-func (b *Broker) DeleteVHost(name string) error {
+func (b Operator) DeleteVHost(name string) error {
 	b.changing.Lock()
 	v := b.vhost(name)
 	if v == nil {
@@ -287,7 +298,7 @@ func (b *Broker) DeleteVHost(name string) error {
 
 // deleteVHost returns the queues, closed, whose consumers are still to be
 // told. b.changing is held.
-func (b *Broker) deleteVHost(v *VHost) ([]Queue, error) {
+func (b Operator) deleteVHost(v *VHost) ([]Queue, error) {
 	v.topology.Lock()
 	defer v.topology.Unlock()
 	queues := slices.Collect(v.Queues())

@@ -34,6 +34,8 @@ type VHost struct {
 	clients    clientRegistry
 	retentions sync.Map // *retention by the exchange's name.
 
+	taps           atomic.Pointer[tapSet] // nil while nobody listens in; written under tapping.
+	tapping        sync.Mutex             // A leaf, but for the inboxes of taps.
 	deleted        atomic.Bool
 	queueCount     atomic.Int64 // Declared queues.
 	sessionCount   atomic.Int64
@@ -93,7 +95,26 @@ var predeclared = []ExchangeDef{
 	{Name: "amq.topic", Type: "topic"},
 	{Name: "amq.headers", Type: "headers"},
 	{Name: "amq.match", Type: "headers"},
-	{Name: "amq.rabbitmq.trace", Type: "topic", Internal: true},
+	{Name: TraceExchange, Type: "topic", Internal: true},
+}
+
+// TraceExchange is where a virtual host's tracing is published, for whoever
+// publishes it: see Broker.Trace.
+const TraceExchange = "amq.rabbitmq.trace"
+
+// SystemExchange is an internal topic exchange that a virtual host has besides
+// those that all have. Its name begins with "amq.".
+type SystemExchange struct{ VHost, Name string }
+
+// predeclared are the exchanges that v has without anybody's doing.
+func (v *VHost) predeclared() []ExchangeDef {
+	all := slices.Clone(predeclared)
+	for _, x := range v.broker.systemExchanges {
+		if x.VHost == v.name {
+			all = append(all, ExchangeDef{Name: x.Name, Type: "topic", Internal: true})
+		}
+	}
+	return all
 }
 
 func newVHost(b *Broker, d VHostDef) *VHost {
@@ -106,7 +127,7 @@ func newVHost(b *Broker, d VHostDef) *VHost {
 	v.tables.upstream = make(map[string]map[*Exchange]int)
 	v.tables.undeleted = make(map[string][]Change)
 	var xs hamt.Map[string, *Exchange]
-	for _, d := range predeclared {
+	for _, d := range v.predeclared() {
 		d.VHost, d.Durable = v.name, true
 		xs = xs.With(d.Name, newExchange(v, d))
 	}
@@ -298,6 +319,14 @@ func (v *VHost) lockName(name string) (unlock func()) {
 // commit makes changes to v durable and visible.
 func (v *VHost) commit(changes ...Change) error { return v.broker.commit(changes...) }
 
+// by notes in changes who asked for them.
+func by(user string, changes []Change) []Change {
+	for i := range changes {
+		changes[i].By = user
+	}
+	return changes
+}
+
 // gone refuses work in a virtual host that was deleted meanwhile. The topology
 // lock is held.
 func (v *VHost) gone() error {
@@ -369,8 +398,9 @@ func lostSources(bs iter.Seq[*binding]) []*Exchange {
 
 // deleteQueueIf deletes q if cond agrees to its state, with its bindings, and
 // tells its consumers why. It returns how many messages were ready. A queue
-// that is gone already is no error. No lock is held by the caller.
-func (v *VHost) deleteQueueIf(q Queue, cond func(QueueInfo) error, reason string, t *Touched) (ready int, err error) {
+// that is gone already is no error. user is who asked for it, "" for nobody. No
+// lock is held by the caller.
+func (v *VHost) deleteQueueIf(q Queue, cond func(QueueInfo) error, reason, user string, t *Touched) (ready int, err error) {
 	name := q.Options().Name
 	unlock := v.lockName(name)
 	d := v.destination(name)
@@ -389,7 +419,7 @@ func (v *VHost) deleteQueueIf(q Queue, cond func(QueueInfo) error, reason string
 	changes = append(changes, Change{
 		Kind: DefQueue, Key: []string{v.name, name}, Was: AnyRevision, Transient: !d.durable,
 	})
-	if err = v.commit(changes...); err != nil {
+	if err = v.commit(by(user, changes)...); err != nil {
 		// The queue takes nothing any more. It comes back with the next start;
 		// until then it must not stand in the way of a new one.
 		v.broker.logger.Error("queue deleted in memory only", "vhost", v.name, "queue", name, "error", err)
@@ -402,7 +432,7 @@ func (v *VHost) deleteQueueIf(q Queue, cond func(QueueInfo) error, reason string
 	if d.owner != nil {
 		d.owner.disown(d)
 	}
-	v.autoDelete(sources)
+	v.autoDelete(sources, user)
 	q.dropConsumers(reason, t)
 	return ready, err
 }
@@ -420,8 +450,9 @@ func (v *VHost) queueChanges(d QueueDef) []Change {
 }
 
 // autoDelete deletes those of xs that have lost their last binding, and in
-// turn those that lose theirs with them. No lock is held by the caller.
-func (v *VHost) autoDelete(xs []*Exchange) {
+// turn those that lose theirs with them. user is who brought that about. No lock
+// is held by the caller.
+func (v *VHost) autoDelete(xs []*Exchange, user string) {
 	if !slices.ContainsFunc(xs, v.outlived) {
 		return // Mostly; the lock that follows stops every change.
 	}
@@ -433,7 +464,7 @@ func (v *VHost) autoDelete(xs []*Exchange) {
 		if !v.outlived(x) {
 			continue
 		}
-		more, err := v.deleteExchangeLocked(x)
+		more, err := v.deleteExchangeLocked(x, user)
 		if err != nil {
 			v.broker.logger.Error("exchange not auto-deleted", "vhost", v.name, "exchange", x.name, "error", err)
 		}
@@ -451,7 +482,7 @@ func (v *VHost) outlived(x *Exchange) bool {
 // deleteExchangeLocked deletes x and its bindings in both directions. It
 // returns the exchanges that were bound to it and may now have to go. The
 // topology lock is held for writing.
-func (v *VHost) deleteExchangeLocked(x *Exchange) (sources []*Exchange, err error) {
+func (v *VHost) deleteExchangeLocked(x *Exchange, user string) (sources []*Exchange, err error) {
 	v.tables.Lock()
 	sources = lostSources(x.self.bindings.all())
 	changes := v.bindingChanges(nil, x.self.bindings.all())
@@ -465,7 +496,7 @@ func (v *VHost) deleteExchangeLocked(x *Exchange) (sources []*Exchange, err erro
 	changes = append(changes, Change{
 		Kind: DefExchange, Key: []string{v.name, x.name}, Was: AnyRevision, Transient: !x.durable,
 	})
-	return sources, v.commit(changes...)
+	return sources, v.commit(by(user, changes)...)
 }
 
 // BindingFilter selects bindings; nil fields select all.

@@ -146,6 +146,7 @@ func (c *conn) openChannel(id uint16) error {
 	}
 	c.channels[id] = ch
 	ch.row = c.addChannelRow(ch)
+	ch.publisher.SetScope(ch.row.Name)
 	c.reply(id, &wire.ChannelOpenOk{})
 	return nil
 }

@@ -292,7 +292,8 @@ func (c *conn) tuneOk(m *wire.ConnectionTuneOk) error {
 // open enters the virtual host.
 func (c *conn) open(m *wire.ConnectionOpen) error {
 	s, err := c.srv.broker.OpenSession(core.SessionOptions{
-		VHost: m.VirtualHost, Principal: c.authenticated, Loopback: netx.IsLoopback(c.nc.RemoteAddr()), Meter: c.srv.broker.Meter(MeterName),
+		VHost: m.VirtualHost, Principal: c.authenticated, Loopback: netx.IsLoopback(c.nc.RemoteAddr()),
+		Meter: c.srv.broker.Meter(MeterName), Name: c.name(),
 	})
 	if err != nil {
 		return exceptionOf(err, wire.IDConnectionOpen)

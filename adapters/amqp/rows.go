@@ -23,7 +23,7 @@ func (c *conn) name() string { return c.peer + " -> " + c.nc.LocalAddr().String(
 // addRow shows the connection to operators.
 func (c *conn) addRow() *core.Row {
 	return c.srv.broker.Registry().Add(core.RowOptions{
-		Kind: RowConnection, Name: c.name(), Session: c.session,
+		Kind: RowConnection, Name: c.session.Name(), Session: c.session,
 		Attributes: c.attributes, Counters: c.counters,
 		Close: func(reason string) { c.force(reason, forcedWithin) },
 	})

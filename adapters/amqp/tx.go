@@ -49,6 +49,7 @@ func (c *conn) txSelect(ch *channel) error {
 	if ch.tx == nil {
 		ch.tx = &transaction{done: make(chan struct{}, 1)}
 		ch.tx.publisher = c.session.NewPublisher(ch.tx)
+		ch.tx.publisher.SetScope(ch.row.Name)
 		ch.counters.tx.Store(true)
 	}
 	c.reply(ch.id, &wire.TxSelectOk{})

@@ -94,6 +94,9 @@ func (c *call) login(name, password string) error {
 	return &failure{http.StatusUnauthorized, "not_authorized", "Login failed"}
 }
 
+// acting is the broker in the user's hands.
+func (c *call) acting() core.Operator { return c.s.broker.As(c.user.Name) }
+
 // fromLoopback reports whether the client is on this machine.
 func (c *call) fromLoopback() bool {
 	if nc, ok := c.r.Context().Value(connKey{}).(net.Conn); ok {

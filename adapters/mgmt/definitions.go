@@ -37,7 +37,7 @@ func (c *call) postDefinitions() error {
 	if err := usersHaveTags(v); err != nil {
 		return err
 	}
-	report, err := c.s.broker.ImportDefinitions(data, c.param("vhost"))
+	report, err := c.acting().ImportDefinitions(data, c.param("vhost"))
 	if err != nil {
 		var ce *core.Error
 		if errors.As(err, &ce) && ce.Kind == core.NotFound {

@@ -54,7 +54,7 @@ func (c *call) putVHostLimit() error {
 	if !slices.Contains(vhostLimits, limit) {
 		return badRequest(fmt.Sprintf("Validation failed\n\nUnrecognised terms [{<<%q>>,%d}] in limits\n", limit, n))
 	}
-	if err := c.s.broker.SetVHostLimit(c.param("vhost"), limit, n); err != nil {
+	if err := c.acting().SetVHostLimit(c.param("vhost"), limit, n); err != nil {
 		return err
 	}
 	return c.done(false)
@@ -64,7 +64,7 @@ func (c *call) deleteVHostLimit() error {
 	if !slices.Contains(vhostLimits, c.param("limit")) {
 		return errNotFound
 	}
-	if err := c.s.broker.ClearVHostLimit(c.param("vhost"), c.param("limit")); err != nil {
+	if err := c.acting().ClearVHostLimit(c.param("vhost"), c.param("limit")); err != nil {
 		return notFoundAs404(err)
 	}
 	return c.done(false)
@@ -100,7 +100,7 @@ func (c *call) putUserLimit() error {
 	if !slices.Contains(userLimits, limit) {
 		return badRequest(fmt.Sprintf("Unrecognised terms [{<<%q>>,%d}] in user-limits", limit, n))
 	}
-	if err := c.s.broker.SetUserLimit(c.param("user"), limit, n); err != nil {
+	if err := c.acting().SetUserLimit(c.param("user"), limit, n); err != nil {
 		return err
 	}
 	return c.done(false)
@@ -110,7 +110,7 @@ func (c *call) deleteUserLimit() error {
 	if !slices.Contains(userLimits, c.param("limit")) {
 		return errNotFound
 	}
-	if err := c.s.broker.ClearUserLimit(c.param("user"), c.param("limit")); err != nil {
+	if err := c.acting().ClearUserLimit(c.param("user"), c.param("limit")); err != nil {
 		return notFoundAs404(err)
 	}
 	return c.done(false)

@@ -152,7 +152,7 @@ func (c *call) putClusterName() error {
 	if err != nil {
 		return err
 	}
-	if err := c.s.broker.SetGlobal(clusterNameKey, value); err != nil {
+	if err := c.acting().SetGlobal(clusterNameKey, value); err != nil {
 		return err
 	}
 	return c.done(false)

@@ -84,7 +84,7 @@ func (c *call) putPermission() error {
 		return err
 	}
 	_, existed := c.s.broker.Auth().Permission(user, vhost)
-	if err := c.s.broker.SetPermission(user, vhost, p); err != nil {
+	if err := c.acting().SetPermission(user, vhost, p); err != nil {
 		return err
 	}
 	return c.done(!existed)
@@ -123,7 +123,7 @@ func (c *call) deletePermission() error {
 	if err != nil {
 		return err
 	}
-	if err := c.s.broker.ClearPermission(user, vhost); err != nil {
+	if err := c.acting().ClearPermission(user, vhost); err != nil {
 		return notFoundAs404(err)
 	}
 	return c.done(false)
@@ -213,7 +213,7 @@ func (c *call) putTopicPermission() error {
 	existed := len(c.topicPermissions(func(q auth.TopicPermissionRow) bool {
 		return q.VHost == vhost && q.User == user && q.Exchange == p.Exchange
 	})) > 0
-	if err := c.s.broker.SetTopicPermission(user, vhost, p); err != nil {
+	if err := c.acting().SetTopicPermission(user, vhost, p); err != nil {
 		return err
 	}
 	return c.done(!existed)
@@ -224,7 +224,7 @@ func (c *call) deleteTopicPermissions() error {
 	if err != nil {
 		return err
 	}
-	if err := c.s.broker.ClearTopicPermissions(user, vhost); err != nil {
+	if err := c.acting().ClearTopicPermissions(user, vhost); err != nil {
 		return notFoundAs404(err)
 	}
 	return c.done(false)
@@ -235,7 +235,7 @@ func (c *call) deleteTopicPermission() error {
 	if err != nil {
 		return err
 	}
-	if err := c.s.broker.ClearTopicPermission(user, vhost, c.exchangeName("exchange")); err != nil {
+	if err := c.acting().ClearTopicPermission(user, vhost, c.exchangeName("exchange")); err != nil {
 		return notFoundAs404(err)
 	}
 	return c.done(false)

@@ -107,19 +107,19 @@ func (c *call) deleted(err error) error {
 func (c *call) listPolicies() error { return c.listPolicyDefs(c.s.broker.Policies()) }
 func (c *call) getPolicy() error    { return c.onePolicy(c.s.broker.Policies()) }
 func (c *call) putPolicy() error {
-	return c.putPolicyDef(c.s.broker.Policies(), c.s.broker.PutPolicy)
+	return c.putPolicyDef(c.s.broker.Policies(), c.acting().PutPolicy)
 }
 func (c *call) deletePolicy() error {
-	return c.deleted(c.s.broker.ClearPolicy(c.param("vhost"), c.param("name")))
+	return c.deleted(c.acting().ClearPolicy(c.param("vhost"), c.param("name")))
 }
 
 func (c *call) listOperatorPolicies() error { return c.listPolicyDefs(c.s.broker.OperatorPolicies()) }
 func (c *call) getOperatorPolicy() error    { return c.onePolicy(c.s.broker.OperatorPolicies()) }
 func (c *call) putOperatorPolicy() error {
-	return c.putPolicyDef(c.s.broker.OperatorPolicies(), c.s.broker.PutOperatorPolicy)
+	return c.putPolicyDef(c.s.broker.OperatorPolicies(), c.acting().PutOperatorPolicy)
 }
 func (c *call) deleteOperatorPolicy() error {
-	return c.deleted(c.s.broker.ClearOperatorPolicy(c.param("vhost"), c.param("name")))
+	return c.deleted(c.acting().ClearOperatorPolicy(c.param("vhost"), c.param("name")))
 }
 
 // putApplied shows in out what policies apply to a queue or exchange.
@@ -213,7 +213,7 @@ func (c *call) putParameter() error {
 		return err
 	}
 	d := core.ParameterDef{Component: c.param("component"), VHost: c.param("vhost"), Name: c.param("name"), Value: string(value)}
-	if err := c.s.broker.PutParameter(d); err != nil {
+	if err := c.acting().PutParameter(d); err != nil {
 		return err
 	}
 	return c.done(before == nil)
@@ -222,7 +222,7 @@ func (c *call) putParameter() error {
 func (c *call) deleteParameter() error {
 	component, vhost := c.param("component"), c.param("vhost")
 	if component != limitsComponent {
-		return c.deleted(c.s.broker.ClearParameter(component, vhost, c.param("name")))
+		return c.deleted(c.acting().ClearParameter(component, vhost, c.param("name")))
 	}
 	before, err := c.parameter()
 	if err != nil {
@@ -232,7 +232,7 @@ func (c *call) deleteParameter() error {
 		return errNotFound
 	}
 	return c.deleted(errors.Join(
-		c.s.broker.ClearVHostLimit(vhost, core.LimitConnections), c.s.broker.ClearVHostLimit(vhost, core.LimitQueues)))
+		c.acting().ClearVHostLimit(vhost, core.LimitConnections), c.acting().ClearVHostLimit(vhost, core.LimitQueues)))
 }
 
 func globalObject(d *core.GlobalDef) object {
@@ -261,12 +261,12 @@ func (c *call) putGlobalParameter() error {
 		return err
 	}
 	existed := c.s.broker.Global(c.param("name")) != nil
-	if err := c.s.broker.SetGlobal(c.param("name"), value); err != nil {
+	if err := c.acting().SetGlobal(c.param("name"), value); err != nil {
 		return err
 	}
 	return c.done(!existed)
 }
 
 func (c *call) deleteGlobalParameter() error {
-	return c.deleted(c.s.broker.ClearGlobal(c.param("name")))
+	return c.deleted(c.acting().ClearGlobal(c.param("name")))
 }

@@ -71,7 +71,7 @@ func (c *call) putUser() error {
 	if err := readUser(b, &u); err != nil {
 		return err
 	}
-	if err := c.s.broker.PutUser(u); err != nil {
+	if err := c.acting().PutUser(u); err != nil {
 		return err
 	}
 	return c.done(!existed)
@@ -123,7 +123,7 @@ func (c *call) deleteUser() error {
 	if _, err := c.namedUser(); err != nil {
 		return err
 	}
-	if err := c.s.broker.DeleteUser(c.param("user")); err != nil {
+	if err := c.acting().DeleteUser(c.param("user")); err != nil {
 		return err
 	}
 	return c.done(false)
@@ -150,7 +150,7 @@ func (c *call) bulkDeleteUsers() error {
 		if _, ok := c.s.broker.Auth().User(name); !ok {
 			return badRequest([]string{"no_such_user", name})
 		}
-		if err := c.s.broker.DeleteUser(name); err != nil {
+		if err := c.acting().DeleteUser(name); err != nil {
 			return err
 		}
 	}

@@ -111,13 +111,13 @@ func (c *call) putVHost() error {
 	if d.Tracing, err = b.boolean("tracing", d.Tracing); err != nil {
 		return err
 	}
-	if err := c.s.broker.PutVHost(d); err != nil {
+	if err := c.acting().PutVHost(d); err != nil {
 		return err
 	}
 	if !existed {
 		// Who makes a virtual host may use it, as in RabbitMQ.
 		all := auth.Permission{Configure: ".*", Write: ".*", Read: ".*"}
-		if err := c.s.broker.SetPermission(c.user.Name, name, all); err != nil {
+		if err := c.acting().SetPermission(c.user.Name, name, all); err != nil {
 			return err
 		}
 	}
@@ -128,7 +128,7 @@ func (c *call) deleteVHost() error {
 	if _, err := c.namedVHost(); err != nil {
 		return err
 	}
-	if err := c.s.broker.DeleteVHost(c.param("name")); err != nil {
+	if err := c.acting().DeleteVHost(c.param("name")); err != nil {
 		return err
 	}
 	return c.done(false)

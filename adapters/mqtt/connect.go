@@ -61,7 +61,8 @@ func (c *conn) connect(body []byte) error {
 	}
 	c.loggedIn()
 	s, err := c.srv.broker.OpenSession(core.SessionOptions{
-		VHost: c.client.vhost, Principal: user, Loopback: loopback, Vars: map[string]string{"client_id": c.client.id}, Meter: c.srv.broker.Meter(meterNames[c.version]),
+		VHost: c.client.vhost, Principal: user, Loopback: loopback, Vars: map[string]string{"client_id": c.client.id},
+		Meter: c.srv.broker.Meter(meterNames[c.version]), Name: netx.ConnName(c.nc),
 	})
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package mqtt
 import (
 	"strconv"
 
-	"leveret/adapters/internal/netx"
 	"leveret/adapters/mqtt/wire"
 	"leveret/core"
 )
@@ -20,7 +19,7 @@ var meterNames = map[byte]string{wire.V31: "mqtt310", wire.V311: "mqtt311", wire
 // addRow shows the connection to operators.
 func (c *conn) addRow() *core.Row {
 	return c.srv.broker.Registry().Add(core.RowOptions{
-		Kind: RowConnection, Name: netx.ConnName(c.nc), Session: c.session,
+		Kind: RowConnection, Name: c.session.Name(), Session: c.session,
 		Attributes: c.attributes, Counters: c.counters,
 		Close: func(reason string) { c.force(&failure{wire.AdministrativeAction, reason}) },
 	})

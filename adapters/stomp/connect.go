@@ -147,7 +147,9 @@ func (c *conn) login(users, passwords []string, vhost string) error {
 	if !c.enter(users, passwords) {
 		return closing("Bad CONNECT", "Access refused for user '%s'\n", users[0])
 	}
-	s, err := broker.OpenSession(core.SessionOptions{VHost: vhost, Principal: c.user, Loopback: loopback, Meter: broker.Meter(MeterName)})
+	s, err := broker.OpenSession(core.SessionOptions{
+		VHost: vhost, Principal: c.user, Loopback: loopback, Meter: broker.Meter(MeterName), Name: c.rowName(),
+	})
 	if err != nil {
 		c.end(slog.LevelWarn, err.Error())
 		return closing("Bad CONNECT", "Virtual host '%s' access denied", vhost)
@@ -155,6 +157,7 @@ func (c *conn) login(users, passwords []string, vhost string) error {
 	c.loggedIn()
 	c.session, c.vhost, c.name = s, vhost, randomName("session-")
 	c.publisher = s.NewPublisher(c)
+	c.publisher.SetScope(c.scope())
 	c.state = running
 	c.scan.Limits.Body = c.srv.opts.MaxMessageSize
 	c.deadline(0, "")

@@ -29,7 +29,7 @@ func (c *conn) scope() string { return c.rowName() + " (1)" }
 func (c *conn) addRows() {
 	r := c.srv.broker.Registry()
 	c.rows.connection = r.Add(core.RowOptions{
-		Kind: RowConnection, Name: c.rowName(), Session: c.session,
+		Kind: RowConnection, Name: c.session.Name(), Session: c.session,
 		Attributes: c.attributes, Counters: c.traffic,
 		Close: func(reason string) { c.force(reason, forcedWithin) },
 	})
