@@ -154,6 +154,7 @@ func (b *Broker) Login(ctx context.Context, c Credentials) (Principal, error) {
 		err = ErrLoopbackOnly
 	}
 	b.attempts.count(&c, err == nil)
+	b.loginEvent(&c, err)
 	if err != nil {
 		b.logger.Warn("login refused", "user", c.User, "protocol", c.Protocol, "peer", c.Peer, "reason", err)
 		return Principal{}, &LoginRefused{c.User, err}

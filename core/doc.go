@@ -31,6 +31,9 @@
 // set, the timer wheel. Leaves never call back. Nobody holds two queues' locks.
 // Nothing that may block runs under a queue's lock. Routing takes no lock.
 //
+// Events may be emitted and taps be shown messages under any lock: what they
+// wait in is a leaf, and who reads them is never waited for.
+//
 // Completions, Waiter.Wake and ConsumeOptions.Cancelled are called without any
 // lock held.
 //
@@ -48,6 +51,8 @@
 // outcome for a queue. client.go, subscription.go and will.go are clients that
 // outlive their connections, holder.go is what they hold meanwhile, direct.go
 // the queue of those that do not care; retained.go and retained_trie.go keep the
-// last message of each key for those who come later. broker.go holds it all together,
+// last message of each key for those who come later. events.go, tap.go and
+// announce.go are for those who look on: what happens, what passes, and what the
+// broker says of it; inbox.go is where that waits. broker.go holds it all together,
 // definitions.go and log.go say what storage must do.
 package core

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -397,6 +398,21 @@ func (v *VHost) queuePolicyEvent(d *destination) {
 		e.Kind, e.Fields = QueuePolicyUpdated, Table{{"policy", a.Policy}, {"operator_policy", a.Operator}}
 	}
 	v.broker.Emit(e)
+}
+
+// loginEvent tells of a login, but for those of the management API: they come
+// with each request.
+func (b *Broker) loginEvent(c *Credentials, err error) {
+	if c.Protocol == ProtocolHTTP || !b.heard() {
+		return
+	}
+	name := strings.Clone(c.User[:min(len(c.User), attemptNameMax)])
+	e := Event{Kind: LoginSucceeded, By: name, VHost: strings.Clone(c.VHost), Name: name, Fields: Table{{"protocol", c.Protocol}, {"peer_host", c.Peer}}}
+	if err != nil {
+		e.Kind = LoginFailed
+		e.Fields = append(e.Fields, Field{"error", err.Error()})
+	}
+	b.Emit(e)
 }
 
 // alarmEvent tells of an alarm that was raised or is over.

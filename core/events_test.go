@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -290,4 +291,38 @@ func TestEventsDoNotRepeatAtStart(t *testing.T) {
 	if v, _ = b.VHost("/"); v.Definition().Tracing {
 		t.Error("still traced after a restart")
 	}
+}
+
+func TestEventsOfLogins(t *testing.T) {
+	b := newBroker(t, core.Options{})
+	events := b.Events(nil)
+	defer events.Close()
+	login := func(password, protocol string) {
+		b.Login(t.Context(), core.Credentials{User: "guest", Password: password, Protocol: protocol, Peer: "::1", Loopback: true})
+	}
+	login("guest", core.ProtocolAMQP)
+	login("wrong", core.ProtocolMQTT)
+	login("guest", core.ProtocolHTTP)
+	wantEvents(t, events,
+		`user.authentication.success by=guest name=guest {"peer_host":"::1","protocol":"`+core.ProtocolAMQP+`"}`,
+		`user.authentication.failure by=guest name=guest {"error":"wrong password","peer_host":"::1","protocol":"`+core.ProtocolMQTT+`"}`,
+	)
+}
+
+func TestEventsOfAlarms(t *testing.T) {
+	b := newBroker(t, core.Options{NodeName: "n"})
+	events := b.Events(nil)
+	defer events.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { b.Run(ctx) })
+	b.Alarms().SetDiskLimit(100)
+	b.Alarms().SetDiskFree(50)
+	<-events.Ready()
+	wantEvents(t, events, `alarm.set {"node":"n","source":"disk"}`)
+	b.Alarms().SetDiskFree(500)
+	<-events.Ready()
+	wantEvents(t, events, `alarm.cleared {"node":"n","source":"disk"}`)
+	stop()
+	run.Wait()
 }
