@@ -28,6 +28,7 @@ const (
 	exitOK    = 0
 	exitFail  = 1  // It could not serve, or what perf verifies does not hold.
 	exitUsage = 64 // The command line is wrong.
+	exitConf  = 78 // A configuration file or variable is, as sysexits.h has it.
 )
 
 // commandLine is the grammar.
@@ -42,7 +43,31 @@ type commandLine struct {
 // serveCmd is `leveret serve`.
 type serveCmd struct {
 	config.Serve
+	PrintConfig printFormat `name:"print-config" group:"configuration" placeholder:"FORMAT" help:"Print every setting with its value and where that comes from, and exit; --print-config=json for programs."`
+
+	report *config.Report
+	reload func() (*serveCmd, error) // Everything read again.
 }
+
+// printFormat is the value of a flag that can do without: --print-config or
+// --print-config=json.
+type printFormat string
+
+// Decode is for kong.
+func (p *printFormat) Decode(ctx *kong.DecodeContext) error {
+	*p = "text"
+	if ctx.Scan.Peek().Type == kong.FlagValueToken {
+		v := ctx.Scan.Pop().String()
+		if v != "text" && v != "json" {
+			return fmt.Errorf("%q is neither text nor json", v)
+		}
+		*p = printFormat(v)
+	}
+	return nil
+}
+
+// IsBool makes the value optional.
+func (printFormat) IsBool() bool { return true }
 
 // ctlCmd stands in the help; main hands its arguments to package ctl unparsed.
 type ctlCmd struct {
@@ -65,12 +90,16 @@ Examples:
     leveret --amqp-addr localhost:5673 --mqtt-addr none --web-mqtt-addr none
     LEVERET_DEFAULT_PASS=secret leveret --loopback-users none
     leveret --load-definitions definitions.json --memory-limit 2GiB
+    leveret --config rabbitmq.conf --strict
+    leveret --print-config
 
-Each flag can be set in the environment too, by the name behind it; flags win. guest, with the password guest, may log
-in from this machine only. SIGTERM and SIGINT say goodbye to clients and end the broker within seconds.`
+Each setting is a key of the configuration file (leveret. and the flag's name with _ for -, and RabbitMQ's keys), an
+environment variable, by the name behind the flag, and a flag; each beats those before it. RabbitMQ's variables work too.
+guest, with the password guest, may log in from this machine only. SIGHUP reads files and certificates again. SIGTERM and SIGINT say goodbye to clients and end the broker within seconds.`
 }
 
 var helpGroups = []kong.Group{
+	{Key: "configuration", Title: "Configuration"},
 	{Key: "listeners", Title: "Listeners"},
 	{Key: "tls", Title: "TLS"},
 	{Key: "users", Title: "Users and definitions"},
@@ -94,6 +123,58 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return ctl.Main("leveret ctl", args[2:], stdin, stdout, stderr)
 	}
 
+	words := args[1:]
+	if len(words) == 1 && (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+		words = []string{"serve", "--help"} // Who asks about leveret wants to know how to start it.
+	}
+	parser, kctx, cl, err := parse(words, stdout, stderr)
+	if parser == nil {
+		fmt.Fprintln(stderr, "leveret:", err)
+		return exitFail
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "leveret: %v\nTry 'leveret --help'.\n", err)
+		return exitUsage
+	}
+	if kctx.Selected().Name == "serve" {
+		cl.Serve.reload = func() (*serveCmd, error) {
+			_, kctx, cl, err := parse(words, stdout, stderr)
+			if err == nil {
+				cl.Serve.report, err = config.Load(&cl.Serve.Serve, given(kctx))
+			}
+			return &cl.Serve, err
+		}
+		if cl.Serve.report, err = config.Load(&cl.Serve.Serve, given(kctx)); err != nil {
+			fmt.Fprintln(stderr, "leveret:", err)
+			return exitConf
+		}
+		if cl.Serve.PrintConfig != "" {
+			if err := config.Print(stdout, string(cl.Serve.PrintConfig), cl.Serve.Values(cl.Serve.report)); err != nil {
+				return exitFail
+			}
+			return exitOK
+		}
+	}
+
+	ctx := untilSignal(stderr)
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	kctx.Bind(streams{stdout, stderr})
+	if err := kctx.Run(); err != nil {
+		fmt.Fprintln(stderr, "leveret:", err)
+		if errors.As(err, new(*config.Refusal)) {
+			return exitConf
+		}
+		if errors.As(err, new(usageError)) {
+			return exitUsage
+		}
+		return exitFail
+	}
+	return exitOK
+}
+
+// parse reads the command line words, LEVERET_ variables and defaults. Without a
+// parser the error is our own.
+func parse(words []string, stdout, stderr io.Writer) (*kong.Kong, *kong.Context, *commandLine, error) {
 	var cl commandLine
 	parser, err := kong.New(&cl,
 		kong.Name("leveret"),
@@ -104,30 +185,21 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 120}),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "leveret:", err)
-		return exitFail
-	}
-	words := args[1:]
-	if len(words) == 1 && (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
-		words = []string{"serve", "--help"} // Who asks about leveret wants to know how to start it.
+		return nil, nil, nil, err
 	}
 	kctx, err := parser.Parse(words)
-	if err != nil {
-		fmt.Fprintf(stderr, "leveret: %v\nTry 'leveret --help'.\n", err)
-		return exitUsage
-	}
+	return parser, kctx, &cl, err
+}
 
-	ctx := untilSignal(stderr)
-	kctx.BindTo(ctx, (*context.Context)(nil))
-	kctx.Bind(streams{stdout, stderr})
-	if err := kctx.Run(); err != nil {
-		fmt.Fprintln(stderr, "leveret:", err)
-		if errors.As(err, new(usageError)) {
-			return exitUsage
+// given has the names of the flags that stand on the command line.
+func given(kctx *kong.Context) map[string]bool {
+	names := map[string]bool{}
+	for _, p := range kctx.Path {
+		if p.Flag != nil && !p.Resolved {
+			names[p.Flag.Name] = true
 		}
-		return exitFail
 	}
-	return exitOK
+	return names
 }
 
 // streams are where output goes.
@@ -135,6 +207,8 @@ type streams struct{ out, err io.Writer }
 
 // usageError is an error in the command line that parsing could not see.
 type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
 
 // untilSignal returns a context that ends at the first SIGINT or SIGTERM. The
 // second one ends the process at once: somebody is impatient.

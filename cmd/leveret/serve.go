@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,7 +35,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	began := time.Now()
 	set, err := s.Resolve()
 	if err != nil {
-		return usageError{err}
+		return usageError{s.report.Explain(err)}
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(set.GoMemoryBytes)
@@ -43,6 +45,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		holdCollector()
 	}
 	log := s.Logger(io.err)
+	s.report.Log(log)
 
 	var secure *certs.Store
 	if set.TLS {
@@ -81,7 +84,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		// copyright property says who we are.
 		ServerProduct:    "RabbitMQ",
 		ServerVersion:    "3.13.7",
-		ClusterName:      set.NodeName,
+		ClusterName:      set.ClusterName,
 		Places:           places,
 		ChannelMax:       s.AMQPChannelMax(),
 		FrameMax:         uint32(s.FrameMax),
@@ -98,7 +101,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		DefaultUser:          s.STOMPUser,
 		DefaultPassword:      s.STOMPPass,
 		NoDefaultUser:        s.STOMPUser == "none",
-		DefaultVHost:         s.DefaultVHost,
+		DefaultVHost:         cmp.Or(s.STOMPVHost, s.DefaultVHost),
 		AckAcross:            s.STOMPAckAcross,
 		NackDiscards:         s.STOMPNackDiscards,
 		ImplicitConnect:      s.STOMPImplicitConnect,
@@ -251,6 +254,15 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 	broker, err := core.New(o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the broker: %w", err), stored.close())
+	}
+	if s.ClusterName != "" && broker.Global("cluster_name") == nil {
+		name, err := json.Marshal(s.ClusterName)
+		if err == nil {
+			err = broker.SetGlobal("cluster_name", name)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("--cluster-name: %w", err), broker.Close())
+		}
 	}
 	if set.Definitions == nil {
 		return broker, nil

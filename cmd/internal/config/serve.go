@@ -14,76 +14,88 @@ import (
 
 // Serve are the broker's flags. Tags carry the whole description; kong fills
 // the fields from flags, then environment, then default.
+//
+// Further tags are this package's own: conf names RabbitMQ's keys of a setting
+// (see boundKey), secret masks it where settings are shown, live says that SIGHUP
+// can change it.
 type Serve struct {
-	AMQPAddr       []string `name:"amqp-addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
-	MQTTAddr       []string `name:"mqtt-addr" group:"listeners" env:"LEVERET_MQTT_ADDR" default:":1883" placeholder:"ADDR" help:"Where MQTT clients connect; none to serve no MQTT. [:1883]"`
-	WebMQTTAddr    []string `name:"web-mqtt-addr" group:"listeners" env:"LEVERET_WEB_MQTT_ADDR" default:":15675" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket, path /ws; none to serve none. [:15675]"`
-	WebMQTTOrigins []string `name:"web-mqtt-origins" group:"listeners" env:"LEVERET_WEB_MQTT_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
-	HTTPAddr       []string `name:"http-addr" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
+	Config         []string `name:"config" group:"configuration" env:"LEVERET_CONFIG" placeholder:"FILE" help:"Read this file, in the format of rabbitmq.conf, or the files of this directory and of conf.d in it whose names end in .conf; repeated or with commas. [/etc/leveret/leveret.conf and conf.d there, if they exist]"`
+	Strict         bool     `name:"strict" group:"configuration" env:"LEVERET_STRICT" help:"Refuse to start when the configuration has something unknown in it, or asks for what is not there."`
+	EnabledPlugins []string `name:"enabled-plugins" group:"configuration" env:"LEVERET_ENABLED_PLUGINS" default:"all" placeholder:"PLUGIN" help:"Open only the listeners of these of RabbitMQ's plugins, besides AMQP: rabbitmq_management, rabbitmq_mqtt, rabbitmq_web_mqtt, rabbitmq_stomp, rabbitmq_web_stomp. [all]"`
+	Boot           Boot     `kong:"-"`
 
-	STOMPAddr            []string `name:"stomp-addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
-	WebSTOMPAddr         []string `name:"web-stomp-addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
-	WebSTOMPOrigins      []string `name:"web-stomp-origins" group:"listeners" env:"LEVERET_WEB_STOMP_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
-	WebSTOMPAuth         bool     `name:"web-stomp-basic-auth" group:"listeners" env:"LEVERET_WEB_STOMP_BASIC_AUTH" help:"Take user and password from the Authorization header of the WebSocket request, not from CONNECT."`
-	STOMPUser            string   `name:"stomp-default-user" group:"users" env:"LEVERET_STOMP_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"Who STOMP clients are that do not log in; none to refuse them. [guest]"`
-	STOMPPass            string   `name:"stomp-default-pass" group:"users" env:"LEVERET_STOMP_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"Their password. [guest]"`
+	AMQPAddr       []string `name:"amqp-addr" conf:"listeners.tcp.*:addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
+	MQTTAddr       []string `name:"mqtt-addr" conf:"mqtt.listeners.tcp.*:addr" group:"listeners" env:"LEVERET_MQTT_ADDR" default:":1883" placeholder:"ADDR" help:"Where MQTT clients connect; none to serve no MQTT. [:1883]"`
+	WebMQTTAddr    []string `name:"web-mqtt-addr" conf:"web_mqtt.tcp.port:port,web_mqtt.tcp.ip:ip,web_mqtt.tcp.listener:addr" group:"listeners" env:"LEVERET_WEB_MQTT_ADDR" default:":15675" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket, path /ws; none to serve none. [:15675]"`
+	WebMQTTOrigins []string `name:"web-mqtt-origins" conf:"web_mqtt.allow_origins.*:all" group:"listeners" env:"LEVERET_WEB_MQTT_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
+	HTTPAddr       []string `name:"http-addr" conf:"management.tcp.port:port,management.tcp.ip:ip,management.listener.port:port,management.listener.ip:ip" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
+
+	STOMPAddr            []string `name:"stomp-addr" conf:"stomp.listeners.tcp.*:addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
+	WebSTOMPAddr         []string `name:"web-stomp-addr" conf:"web_stomp.tcp.port:port,web_stomp.port:port,web_stomp.tcp.ip:ip,web_stomp.tcp.listener:addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
+	WebSTOMPOrigins      []string `name:"web-stomp-origins" conf:"web_stomp.allow_origins.*:all" group:"listeners" env:"LEVERET_WEB_STOMP_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
+	WebSTOMPAuth         bool     `name:"web-stomp-basic-auth" conf:"web_stomp.use_http_auth" group:"listeners" env:"LEVERET_WEB_STOMP_BASIC_AUTH" help:"Take user and password from the Authorization header of the WebSocket request, not from CONNECT."`
+	STOMPUser            string   `name:"stomp-default-user" conf:"stomp.default_user" group:"users" env:"LEVERET_STOMP_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"Who STOMP clients are that do not log in; none to refuse them. [guest]"`
+	STOMPPass            string   `name:"stomp-default-pass" conf:"stomp.default_pass" secret:"" group:"users" env:"LEVERET_STOMP_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"Their password. [guest]"`
+	STOMPVHost           string   `name:"stomp-default-vhost" conf:"stomp.default_vhost" group:"users" env:"LEVERET_STOMP_DEFAULT_VHOST" placeholder:"NAME" help:"The virtual host of STOMP clients that name none. [that of --default-vhost]"`
 	STOMPAckAcross       bool     `name:"stomp-ack-across" group:"limits" env:"LEVERET_STOMP_ACK_ACROSS" help:"A cumulative ACK also settles older deliveries of the connection's other subscriptions, as in RabbitMQ."`
-	STOMPNackDiscards    bool     `name:"stomp-nack-discards" group:"limits" env:"LEVERET_STOMP_NACK_DISCARDS" help:"A NACK without the header requeue discards or dead-letters the message instead of requeueing it."`
-	STOMPImplicitConnect bool     `name:"stomp-implicit-connect" group:"users" env:"LEVERET_STOMP_IMPLICIT_CONNECT" help:"STOMP clients on TCP may begin without CONNECT, as the default user."`
-	STOMPHideServer      bool     `name:"stomp-hide-server" group:"limits" env:"LEVERET_STOMP_HIDE_SERVER" help:"Leave the header server out of CONNECTED."`
-	STOMPTopicExchange   string   `name:"stomp-topic-exchange" group:"limits" env:"LEVERET_STOMP_TOPIC_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The exchange behind /topic destinations. [amq.topic]"`
-	WebSTOMPBinary       bool     `name:"web-stomp-binary" group:"listeners" env:"LEVERET_WEB_STOMP_BINARY" help:"Send all messages as binary over WebSocket, not only those that are no UTF-8."`
+	STOMPNackDiscards    bool     `name:"stomp-nack-discards" conf:"stomp.default_nack_requeue:not" group:"limits" env:"LEVERET_STOMP_NACK_DISCARDS" help:"A NACK without the header requeue discards or dead-letters the message instead of requeueing it."`
+	STOMPImplicitConnect bool     `name:"stomp-implicit-connect" conf:"stomp.implicit_connect" group:"users" env:"LEVERET_STOMP_IMPLICIT_CONNECT" help:"STOMP clients on TCP may begin without CONNECT, as the default user."`
+	STOMPHideServer      bool     `name:"stomp-hide-server" conf:"stomp.hide_server_info" group:"limits" env:"LEVERET_STOMP_HIDE_SERVER" help:"Leave the header server out of CONNECTED."`
+	STOMPTopicExchange   string   `name:"stomp-topic-exchange" conf:"stomp.default_topic_exchange" group:"limits" env:"LEVERET_STOMP_TOPIC_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The exchange behind /topic destinations. [amq.topic]"`
+	WebSTOMPBinary       bool     `name:"web-stomp-binary" conf:"web_stomp.ws_frame:frame" group:"listeners" env:"LEVERET_WEB_STOMP_BINARY" help:"Send all messages as binary over WebSocket, not only those that are no UTF-8."`
 
 	ProxyProtocol []string `name:"proxy-protocol" group:"listeners" env:"LEVERET_PROXY_PROTOCOL" default:"none" placeholder:"PROTOCOL" conf:"proxy_protocol=amqp,mqtt.proxy_protocol=mqtt,stomp.proxy_protocol=stomp,web_mqtt.proxy_protocol=web-mqtt,web_stomp.proxy_protocol=web-stomp" help:"Whose clients come through a proxy that begins each connection with a PROXY header, version 1 or 2: amqp, mqtt, web-mqtt, stomp, web-stomp, http, repeated or with commas, or all; none for none. Their ports, with TLS or without, then take no other connection. [none]"`
 
-	AMQPTLSAddr     []string `name:"amqp-tls-addr" group:"tls" env:"LEVERET_AMQP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where AMQP clients connect with TLS, for example :5671. [none]"`
-	MQTTTLSAddr     []string `name:"mqtt-tls-addr" group:"tls" env:"LEVERET_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect with TLS, for example :8883. [none]"`
-	WebMQTTTLSAddr  []string `name:"web-mqtt-tls-addr" group:"tls" env:"LEVERET_WEB_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket with TLS, for example :15676. [none]"`
-	STOMPTLSAddr    []string `name:"stomp-tls-addr" group:"tls" env:"LEVERET_STOMP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where STOMP clients connect with TLS, for example :61614. [none]"`
-	WebSTOMPTLSAddr []string `name:"web-stomp-tls-addr" group:"tls" env:"LEVERET_WEB_STOMP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket with TLS, for example :15673. [none]"`
-	HTTPSAddr       []string `name:"https-addr" group:"tls" env:"LEVERET_HTTPS_ADDR" default:"none" placeholder:"ADDR" help:"Where the management API answers with TLS, for example :15671. [none]"`
-	TLSCert         string   `name:"tls-cert" group:"tls" env:"LEVERET_TLS_CERT" placeholder:"FILE" help:"The server's certificate and those between it and an authority, PEM. Read again when it changes, and on SIGHUP."`
-	TLSKey          string   `name:"tls-key" group:"tls" env:"LEVERET_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
-	TLSCA           string   `name:"tls-ca" group:"tls" env:"LEVERET_TLS_CA" placeholder:"FILE" help:"The authorities whose clients' certificates are good, PEM; without it, those of the system."`
+	AMQPTLSAddr     []string `name:"amqp-tls-addr" conf:"listeners.ssl.*:addr" group:"tls" env:"LEVERET_AMQP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where AMQP clients connect with TLS, for example :5671. [none]"`
+	MQTTTLSAddr     []string `name:"mqtt-tls-addr" conf:"mqtt.listeners.ssl.*:addr" group:"tls" env:"LEVERET_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect with TLS, for example :8883. [none]"`
+	WebMQTTTLSAddr  []string `name:"web-mqtt-tls-addr" conf:"web_mqtt.ssl.port:port,web_mqtt.ssl.ip:ip,web_mqtt.ssl.listener:addr" group:"tls" env:"LEVERET_WEB_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket with TLS, for example :15676. [none]"`
+	STOMPTLSAddr    []string `name:"stomp-tls-addr" conf:"stomp.listeners.ssl.*:addr" group:"tls" env:"LEVERET_STOMP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where STOMP clients connect with TLS, for example :61614. [none]"`
+	WebSTOMPTLSAddr []string `name:"web-stomp-tls-addr" conf:"web_stomp.ssl.port:port,web_stomp.ssl.ip:ip,web_stomp.ssl.listener:addr" group:"tls" env:"LEVERET_WEB_STOMP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket with TLS, for example :15673. [none]"`
+	HTTPSAddr       []string `name:"https-addr" conf:"management.ssl.port:port,management.ssl.ip:ip" group:"tls" env:"LEVERET_HTTPS_ADDR" default:"none" placeholder:"ADDR" help:"Where the management API answers with TLS, for example :15671. [none]"`
+	TLSCert         string   `name:"tls-cert" conf:"ssl_options.certfile" group:"tls" env:"LEVERET_TLS_CERT" placeholder:"FILE" help:"The server's certificate and those between it and an authority, PEM. Read again when it changes, and on SIGHUP."`
+	TLSKey          string   `name:"tls-key" conf:"ssl_options.keyfile" group:"tls" env:"LEVERET_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
+	TLSCA           string   `name:"tls-ca" conf:"ssl_options.cacertfile" group:"tls" env:"LEVERET_TLS_CA" placeholder:"FILE" help:"The authorities whose clients' certificates are good, PEM; without it, those of the system."`
 	TLSVerify       string   `name:"tls-verify" group:"tls" env:"LEVERET_TLS_VERIFY" default:"none" enum:"none,peer,require" placeholder:"HOW" help:"none asks clients for no certificate; peer wants one that a client has to be good; require wants one of every client. [none]"`
 	TLSMin          string   `name:"tls-min" group:"tls" env:"LEVERET_TLS_MIN" default:"1.2" enum:"1.2,1.3" placeholder:"VERSION" help:"The oldest version of TLS. [1.2]"`
 
-	DefaultUser     string   `name:"default-user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
-	DefaultPass     string   `name:"default-pass" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
-	DefaultVHost    string   `name:"default-vhost" group:"users" env:"LEVERET_DEFAULT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host a new broker has. [/]"`
+	DefaultUser     string   `name:"default-user" conf:"default_user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
+	DefaultPass     string   `name:"default-pass" conf:"default_pass" secret:"" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
+	DefaultVHost    string   `name:"default-vhost" conf:"default_vhost" group:"users" env:"LEVERET_DEFAULT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host a new broker has. [/]"`
 	LoopbackUsers   []string `name:"loopback-users" group:"users" env:"LEVERET_LOOPBACK_USERS" default:"guest" placeholder:"NAME" help:"Users that may log in from this machine only; none for no such rule. [guest]"`
-	LoadDefinitions string   `name:"load-definitions" group:"users" env:"LEVERET_LOAD_DEFINITIONS" placeholder:"FILE" help:"Import this file as exported by RabbitMQ or leveret, at each start. The default user and virtual host are not made then."`
+	LoadDefinitions string   `name:"load-definitions" conf:"load_definitions,definitions.local.path,management.load_definitions,definitions.https.url" group:"users" env:"LEVERET_LOAD_DEFINITIONS" placeholder:"FILE" help:"Import this file as exported by RabbitMQ or leveret, at each start. The default user and virtual host are not made then."`
 
-	MemoryLimit      MemoryLimit   `name:"memory-limit" group:"limits" env:"LEVERET_MEMORY_LIMIT" default:"0.6" placeholder:"SIZE" help:"Messages may take this much memory before publishers have to wait: 2GiB, or 0.6 of the machine or container. [0.6]"`
-	DiskFreeLimit    DiskLimit     `name:"disk-free-limit" conf:"disk_free_limit.absolute,disk_free_limit.relative" group:"limits" env:"LEVERET_DISK_FREE_LIMIT" default:"50MB" placeholder:"SIZE" help:"Publishers have to wait while the data directory's disk has less room than this: 2GB, or 1.5x the memory of machine or container; 0 for no such rule. [50MB]"`
+	MemoryLimit      MemoryLimit   `name:"memory-limit" conf:"vm_memory_high_watermark.relative,vm_memory_high_watermark.absolute" live:"" group:"limits" env:"LEVERET_MEMORY_LIMIT" default:"0.6" placeholder:"SIZE" help:"Messages may take this much memory before publishers have to wait: 2GiB, or 0.6 of the machine or container. [0.6]"`
+	DiskFreeLimit    DiskLimit     `name:"disk-free-limit" conf:"disk_free_limit.absolute,disk_free_limit.relative:times" live:"" group:"limits" env:"LEVERET_DISK_FREE_LIMIT" default:"50MB" placeholder:"SIZE" help:"Publishers have to wait while the data directory's disk has less room than this: 2GB, or 1.5x the memory of machine or container; 0 for no such rule. [50MB]"`
 	RefuseAfter      time.Duration `name:"refuse-after" group:"limits" env:"LEVERET_REFUSE_AFTER" default:"0s" placeholder:"TIME" help:"How long publishers wait while memory or disk is short, before they are refused instead (a nack, reason 0x97, an ERROR frame); 0 is for ever. [0s]"`
-	MaxMessageSize   Size          `name:"max-message-size" group:"limits" env:"LEVERET_MAX_MESSAGE_SIZE" default:"128MiB" placeholder:"SIZE" help:"The largest body a client may publish. [128MiB]"`
-	Heartbeat        time.Duration `name:"heartbeat" group:"limits" env:"LEVERET_HEARTBEAT" default:"60s" placeholder:"TIME" help:"The heartbeat offered to AMQP clients; 0 offers none. [60s]"`
-	ChannelMax       uint16        `name:"channel-max" group:"limits" env:"LEVERET_CHANNEL_MAX" default:"2047" placeholder:"N" help:"Channels an AMQP connection may open; 0 for as many as the protocol can number. [2047]"`
-	FrameMax         Size          `name:"frame-max" group:"limits" env:"LEVERET_FRAME_MAX" default:"131072" placeholder:"SIZE" help:"The largest AMQP frame, at least 4096. [131072]"`
-	ConsumerTimeout  time.Duration `name:"consumer-timeout" group:"limits" env:"LEVERET_CONSUMER_TIMEOUT" default:"0s" placeholder:"TIME" help:"How long a consumer may take to acknowledge a delivery before it is ended and loses it; queues and policies may say otherwise. 0 is for ever. [0s]"`
-	HandshakeTimeout time.Duration `name:"handshake-timeout" group:"limits" env:"LEVERET_HANDSHAKE_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long a client may take to log in. [10s]"`
+	TotalMemory      Size          `name:"total-memory" conf:"total_memory_available_override_value" group:"limits" env:"LEVERET_TOTAL_MEMORY" default:"0" placeholder:"SIZE" help:"Take this for the memory of machine or container; 0 looks. [0]"`
+	MaxMessageSize   Size          `name:"max-message-size" conf:"max_message_size" group:"limits" env:"LEVERET_MAX_MESSAGE_SIZE" default:"128MiB" placeholder:"SIZE" help:"The largest body a client may publish. [128MiB]"`
+	Heartbeat        time.Duration `name:"heartbeat" conf:"heartbeat:s" group:"limits" env:"LEVERET_HEARTBEAT" default:"60s" placeholder:"TIME" help:"The heartbeat offered to AMQP clients; 0 offers none. [60s]"`
+	ChannelMax       uint16        `name:"channel-max" conf:"channel_max,max_channels_per_connection" group:"limits" env:"LEVERET_CHANNEL_MAX" default:"2047" placeholder:"N" help:"Channels an AMQP connection may open; 0 for as many as the protocol can number. [2047]"`
+	FrameMax         Size          `name:"frame-max" conf:"frame_max" group:"limits" env:"LEVERET_FRAME_MAX" default:"131072" placeholder:"SIZE" help:"The largest AMQP frame, at least 4096. [131072]"`
+	ConsumerTimeout  time.Duration `name:"consumer-timeout" conf:"consumer_timeout:ms" group:"limits" env:"LEVERET_CONSUMER_TIMEOUT" default:"0s" placeholder:"TIME" help:"How long a consumer may take to acknowledge a delivery before it is ended and loses it; queues and policies may say otherwise. 0 is for ever. [0s]"`
+	HandshakeTimeout time.Duration `name:"handshake-timeout" conf:"handshake_timeout:ms" group:"limits" env:"LEVERET_HANDSHAKE_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long a client may take to log in. [10s]"`
 
-	MQTTExchange      string        `name:"mqtt-exchange" group:"mqtt" env:"LEVERET_MQTT_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The topic exchange that MQTT topics are routing keys of. [amq.topic]"`
-	MQTTVHost         string        `name:"mqtt-vhost" group:"mqtt" env:"LEVERET_MQTT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host of MQTT clients whose user name does not begin with one, as in VHOST:USER. [/]"`
-	MQTTAnonymous     bool          `name:"mqtt-anonymous" negatable:"" group:"mqtt" env:"LEVERET_MQTT_ANONYMOUS" default:"true" help:"MQTT clients without credentials are the user guest, as far as that may log in from where they are. [true]"`
-	MQTTMaxPacket     Size          `name:"mqtt-max-packet" group:"mqtt" env:"LEVERET_MQTT_MAX_PACKET" default:"16MiB" placeholder:"SIZE" help:"The largest MQTT packet. [16MiB]"`
-	MQTTSessionExpiry time.Duration `name:"mqtt-session-expiry" group:"mqtt" env:"LEVERET_MQTT_SESSION_EXPIRY" default:"24h" placeholder:"TIME" help:"How long an MQTT session may outlive its connection; negative for as long as it asks for. [24h]"`
+	MQTTExchange      string        `name:"mqtt-exchange" conf:"mqtt.exchange" group:"mqtt" env:"LEVERET_MQTT_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The topic exchange that MQTT topics are routing keys of. [amq.topic]"`
+	MQTTVHost         string        `name:"mqtt-vhost" conf:"mqtt.vhost" group:"mqtt" env:"LEVERET_MQTT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host of MQTT clients whose user name does not begin with one, as in VHOST:USER. [/]"`
+	MQTTAnonymous     bool          `name:"mqtt-anonymous" conf:"mqtt.allow_anonymous" negatable:"" group:"mqtt" env:"LEVERET_MQTT_ANONYMOUS" default:"true" help:"MQTT clients without credentials are the user guest, as far as that may log in from where they are. [true]"`
+	MQTTMaxPacket     Size          `name:"mqtt-max-packet" conf:"mqtt.max_packet_size_authenticated" group:"mqtt" env:"LEVERET_MQTT_MAX_PACKET" default:"16MiB" placeholder:"SIZE" help:"The largest MQTT packet. [16MiB]"`
+	MQTTSessionExpiry time.Duration `name:"mqtt-session-expiry" conf:"mqtt.max_session_expiry_interval_seconds:expiry,mqtt.subscription_ttl:expiry_ms" group:"mqtt" env:"LEVERET_MQTT_SESSION_EXPIRY" default:"24h" placeholder:"TIME" help:"How long an MQTT session may outlive its connection; negative for as long as it asks for. [24h]"`
 	MQTTMaxSessions   int           `name:"mqtt-max-sessions" group:"mqtt" env:"LEVERET_MQTT_MAX_SESSIONS" default:"0" placeholder:"N" help:"MQTT sessions there may be, connected or not; 0 for any number. [0]"`
-	MQTTPrefetch      int           `name:"mqtt-prefetch" group:"mqtt" env:"LEVERET_MQTT_PREFETCH" default:"256" placeholder:"N" help:"Messages of QoS 1 and 2 sent to an MQTT client before it acknowledges one. [256]"`
+	MQTTPrefetch      int           `name:"mqtt-prefetch" conf:"mqtt.prefetch" group:"mqtt" env:"LEVERET_MQTT_PREFETCH" default:"256" placeholder:"N" help:"Messages of QoS 1 and 2 sent to an MQTT client before it acknowledges one. [256]"`
 	MQTTMaxKeepAlive  time.Duration `name:"mqtt-max-keepalive" group:"mqtt" env:"LEVERET_MQTT_MAX_KEEPALIVE" default:"0s" placeholder:"TIME" help:"The longest keep alive of an MQTT 5 client, who is told; 0 for any. [0s]"`
 	MQTTSys           time.Duration `name:"mqtt-sys" group:"mqtt" env:"LEVERET_MQTT_SYS" default:"0s" placeholder:"TIME" help:"Publish figures under $SYS this often; 0 for never. [0s]"`
-	MQTTKeepRefused   bool          `name:"mqtt-keep-refused" group:"mqtt" env:"LEVERET_MQTT_KEEP_REFUSED" default:"false" help:"Leave MQTT connections open whose publish or subscription lacks a permission. [false]"`
+	MQTTKeepRefused   bool          `name:"mqtt-keep-refused" conf:"mqtt.disconnect_on_unauthorized:not" group:"mqtt" env:"LEVERET_MQTT_KEEP_REFUSED" default:"false" help:"Leave MQTT connections open whose publish or subscription lacks a permission. [false]"`
 
 	DataDir     string        `name:"data-dir" group:"storage" env:"LEVERET_DATA_DIR" default:"./leveret-data" placeholder:"DIR" help:"Where the broker keeps what must survive a restart; made if need be. :memory: keeps nothing. [./leveret-data]"`
 	Sync        string        `name:"sync" group:"storage" env:"LEVERET_SYNC" default:"always" enum:"always,interval,none" placeholder:"POLICY" help:"When a persistent message counts as stored: always, when it is on disk and survives the loss of power; interval, when the operating system has it, which syncs every --sync-every; none, the same without syncs. A crash of leveret alone loses nothing in either. [always]"`
 	SyncEvery   time.Duration `name:"sync-every" group:"storage" env:"LEVERET_SYNC_EVERY" default:"1s" placeholder:"TIME" help:"How often --sync interval syncs. [1s]"`
 	QueueMemory Size          `name:"queue-memory" group:"storage" env:"LEVERET_QUEUE_MEMORY" default:"16MiB" placeholder:"SIZE" help:"What the messages of one queue may take in memory; the rest of a long queue stays on disk. [16MiB]"`
 
-	NodeName string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
+	ClusterName string `name:"cluster-name" conf:"cluster_name" group:"node" env:"LEVERET_CLUSTER_NAME" placeholder:"NAME" help:"The name that programs and the API show for this broker, unless one was set in the API. [the node's name]"`
+	NodeName    string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
 
-	LogLevel  slog.Level `name:"log-level" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
-	LogFormat string     `name:"log-format" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
+	LogLevel  slog.Level `name:"log-level" conf:"log.console.level:level" live:"" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
+	LogFormat string     `name:"log-format" conf:"log.console.formatter:formatter" live:"" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
 	Pprof     string     `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
 }
 
@@ -118,6 +130,7 @@ type Settings struct {
 	WebMQTTOrigins []string   // Nil for all.
 	PprofAddr      string     // Empty serves none.
 	NodeName       string
+	ClusterName    string
 	LoopbackUsers  []string // Not nil.
 	Definitions    []byte   // The file to import at start; nil for none.
 	MachineBytes   int64    // Memory of machine or container; 0 if unknown.
@@ -188,12 +201,7 @@ func (s *Serve) Resolve() (*Settings, error) {
 	}
 
 	if out.NodeName = s.NodeName; out.NodeName == "" {
-		host, err := os.Hostname()
-		if err != nil || host == "" {
-			host = "localhost"
-		}
-		host, _, _ = strings.Cut(host, ".")
-		out.NodeName = "leveret@" + host
+		out.NodeName = "leveret@" + hostName()
 	}
 	out.LoopbackUsers = []string{}
 	if !only(s.LoopbackUsers, "none") {
@@ -204,7 +212,12 @@ func (s *Serve) Resolve() (*Settings, error) {
 			return nil, fmt.Errorf("--load-definitions: %w", err)
 		}
 	}
-	out.MachineBytes = MachineMemory()
+	if out.MachineBytes = int64(s.TotalMemory); out.MachineBytes == 0 {
+		out.MachineBytes = MachineMemory()
+	}
+	if out.ClusterName = s.ClusterName; out.ClusterName == "" {
+		out.ClusterName = out.NodeName
+	}
 	if out.MemoryBytes, err = s.MemoryLimit.Of(out.MachineBytes); err != nil {
 		return nil, err
 	}

@@ -123,3 +123,35 @@ func (l DiskLimit) Of(total int64) (int64, error) {
 	}
 	return int64(l.Times * float64(total)), nil
 }
+
+// String writes z with a unit that divides it.
+func (z Size) String() string {
+	for _, u := range []struct {
+		shift int
+		name  string
+	}{{40, "TiB"}, {30, "GiB"}, {20, "MiB"}} {
+		if z != 0 && z&(1<<u.shift-1) == 0 {
+			return strconv.FormatInt(int64(z)>>u.shift, 10) + u.name
+		}
+	}
+	if z != 0 && z%1e6 == 0 {
+		return strconv.FormatInt(int64(z)/1e6, 10) + "MB"
+	}
+	return strconv.FormatInt(int64(z), 10)
+}
+
+// String writes l as UnmarshalText reads it.
+func (l MemoryLimit) String() string {
+	if l.Fraction != 0 {
+		return strconv.FormatFloat(l.Fraction, 'g', -1, 64)
+	}
+	return Size(l.Bytes).String()
+}
+
+// String writes l as UnmarshalText reads it.
+func (l DiskLimit) String() string {
+	if l.Times != 0 {
+		return strconv.FormatFloat(l.Times, 'g', -1, 64) + "x"
+	}
+	return Size(l.Bytes).String()
+}
