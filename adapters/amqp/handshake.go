@@ -1,9 +1,10 @@
 package amqp
 
 import (
-	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"leveret/adapters/amqp/wire"
@@ -52,11 +53,22 @@ func (c *conn) protocolHeader(b []byte) (n int, err error) {
 	c.reply(0, &wire.ConnectionStart{
 		VersionMajor: 0, VersionMinor: 9,
 		ServerProperties: c.srv.properties(),
-		Mechanisms:       "PLAIN AMQPLAIN ANONYMOUS",
+		Mechanisms:       strings.Join(c.mechanisms(), " "),
 		Locales:          "en_US",
 	})
 	return size, nil
 }
+
+// mechanisms are those that the client may log in by: EXTERNAL only if it has
+// shown a certificate.
+func (c *conn) mechanisms() []string {
+	if c.srv.opts.CertificateUser != nil && netx.PeerCertificate(c.nc) != nil {
+		return c.srv.opts.Mechanisms
+	}
+	return slices.DeleteFunc(slices.Clone(c.srv.opts.Mechanisms), func(m string) bool { return m == external })
+}
+
+const external = "EXTERNAL"
 
 // protocolHeader09 is what clients of AMQP 0-9 send.
 const protocolHeader09 = "AMQP\x01\x01\x00\x09"
@@ -89,10 +101,7 @@ func (c *conn) endForeign(err error, b []byte) bool {
 	return true
 }
 
-func (c *conn) secure() bool {
-	_, ok := c.nc.(*tls.Conn)
-	return ok
-}
+func (c *conn) secure() bool { return netx.TLSOf(c.nc) != nil }
 
 // properties are connection.start's server-properties.
 func (s *Server) properties() wire.Table {
@@ -200,12 +209,12 @@ func (c *conn) startOk(payload []byte) error {
 		c.client.blocked = has("connection.blocked")
 		c.client.cancelNotify = has("consumer_cancel_notify")
 	}
-	name, password, err := credentials(mechanism, response)
+	name, password, err := c.credentials(mechanism, response)
 	if err != nil {
 		return err
 	}
 	c.shown = core.Credentials{
-		User: name, Password: password, Protocol: core.ProtocolAMQP,
+		User: name, Password: password, External: mechanism == external, Protocol: core.ProtocolAMQP,
 		Peer: netx.IP(c.nc.RemoteAddr()), Loopback: netx.IsLoopback(c.nc.RemoteAddr()),
 	}
 	user, err := c.srv.broker.Login(c.ctx, c.shown)
@@ -227,8 +236,17 @@ func (c *conn) startOk(payload []byte) error {
 }
 
 // credentials reads the response of a mechanism.
-func credentials(mechanism string, response []byte) (user, password string, err error) {
+func (c *conn) credentials(mechanism string, response []byte) (user, password string, err error) {
+	if !slices.Contains(c.mechanisms(), mechanism) {
+		mechanism = "" // None of ours.
+	}
 	switch mechanism {
+	case external:
+		// As in RabbitMQ what the client says does not count.
+		if user, err = c.srv.opts.CertificateUser(netx.PeerCertificate(c.nc)); err != nil {
+			c.end(slog.LevelWarn, err.Error())
+		}
+		return user, "", nil
 	case "PLAIN":
 		for i := 1; i < len(response); i++ {
 			if response[i] == 0 && response[0] == 0 {
@@ -246,7 +264,7 @@ func credentials(mechanism string, response []byte) (user, password string, err 
 	case "ANONYMOUS":
 		return "guest", "guest", nil
 	}
-	return "", "", raise(wire.ReplyCommandInvalid, wire.IDConnectionStartOk, "unknown authentication mechanism '%s'", mechanism)
+	return "", "", raise(wire.ReplyCommandInvalid, wire.IDConnectionStartOk, "unknown authentication mechanism '%s'", c.client.mechanism)
 }
 
 // loginFailed says so to a client that can take it, and keeps it waiting.

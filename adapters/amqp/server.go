@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -29,6 +30,13 @@ type Options struct {
 	// Places say where each protocol is spoken ("port 1883"), by the API's name
 	// of it, to tell in the log about clients that have come to the wrong port.
 	Places map[string][]string
+
+	// Mechanisms are the authentication mechanisms that are offered, of PLAIN,
+	// AMQPLAIN, ANONYMOUS (as guest) and EXTERNAL. [all]
+	Mechanisms []string
+	// CertificateUser is the user that a client's certificate is for, which the
+	// connection has verified. [nil: EXTERNAL is not offered]
+	CertificateUser func(*x509.Certificate) (string, error)
 
 	ChannelMax uint16 // Channels a connection may have open at a time. [2047]
 	FrameMax   uint32 // Bytes of the longest frame. [131072]
@@ -94,6 +102,9 @@ func NewServer(o Options) *Server {
 	setDefault(&o.ServerProduct, "Leveret")
 	setDefault(&o.ServerVersion, "0.1.0")
 	setDefault(&o.ClusterName, "leveret")
+	if o.Mechanisms == nil {
+		o.Mechanisms = []string{"PLAIN", "AMQPLAIN", "ANONYMOUS", external}
+	}
 	setDefault(&o.ChannelMax, defaultChannelMax)
 	setDefault(&o.FrameMax, defaultFrameMax)
 	setDefault(&o.Heartbeat, defaultHeartbeat)

@@ -2,7 +2,6 @@ package mqtt
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -221,15 +220,7 @@ func (c *conn) endForeign(err error, b []byte) bool {
 }
 
 // secure reports whether the connection is over TLS.
-func (c *conn) secure() bool {
-	switch nc := c.nc.(type) {
-	case *tls.Conn:
-		return true
-	case interface{ Secure() bool }:
-		return nc.Secure()
-	}
-	return false
-}
+func (c *conn) secure() bool { return netx.TLSOf(c.nc) != nil }
 
 // process takes the packets of the read buffer as far as they are complete.
 func (c *conn) process() error {

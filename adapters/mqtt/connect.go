@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -122,6 +123,18 @@ func (c *conn) login(p *wire.ConnectPacket, loopback bool) (u core.Principal, er
 	c.shown = core.Credentials{
 		ClientID: c.client.id, Protocol: core.ProtocolMQTT, Peer: netx.IP(c.nc.RemoteAddr()), Loopback: loopback,
 	}
+	if cert := c.certificate(); cert != nil && !p.HasUser && !p.HasPassword {
+		name, err := o.CertificateUser(cert)
+		if err != nil {
+			return u, fail(wire.BadUserNameOrPassword, "login by certificate: %v", err)
+		}
+		c.client.user, c.shown.User, c.shown.External = name, name, true
+		c.client.vhost = c.srv.vhostOfCertificate(name, c.client.vhost)
+		if u, err = c.enter(""); err != nil {
+			return u, fail(wire.BadUserNameOrPassword, "login of user '%s' by certificate refused", name)
+		}
+		return u, c.findVHost()
+	}
 	if !p.HasUser && !p.HasPassword {
 		if o.NoAnonymous {
 			return u, fail(wire.BadUserNameOrPassword, "no credentials, and anonymous clients are not let in")
@@ -149,6 +162,14 @@ func (c *conn) login(p *wire.ConnectPacket, loopback bool) (u core.Principal, er
 	return u, fail(wire.BadUserNameOrPassword, "login of user '%s' refused", name)
 }
 
+// certificate is one that may log the client in.
+func (c *conn) certificate() *x509.Certificate {
+	if c.srv.opts.CertificateUser == nil {
+		return nil
+	}
+	return netx.PeerCertificate(c.nc)
+}
+
 // enter logs in with what the client has shown and a password.
 func (c *conn) enter(password string) (core.Principal, error) {
 	c.shown.VHost = c.client.vhost
@@ -168,6 +189,29 @@ func (c *conn) findVHost() error {
 // portMapping is the global parameter that gives listeners' ports a virtual
 // host each, as in RabbitMQ: {"1883": "devices"}.
 const portMapping = "mqtt_port_to_vhost_mapping"
+
+// certificateMapping is the global parameter that gives users of certificates a
+// virtual host each, as in RabbitMQ: {"CN=app,O=shop": "devices"}.
+const certificateMapping = "mqtt_default_vhosts"
+
+// vhostOfCertificate is the virtual host of clients that log in by certificate,
+// or absent.
+func (s *Server) vhostOfCertificate(user, absent string) string {
+	var users map[string]json.RawMessage
+	value := s.broker.Global(certificateMapping)
+	if value == nil {
+		return absent
+	}
+	if err := json.Unmarshal(value, &users); err != nil {
+		s.log.Warn("global parameter is no object of users and virtual hosts", "name", certificateMapping, "error", err)
+		return absent
+	}
+	var vhost string
+	if json.Unmarshal(users[user], &vhost) != nil || vhost == "" {
+		return absent
+	}
+	return vhost
+}
 
 // vhostOfPort is the virtual host of clients that connect to local and whose
 // user name does not begin with one. What is set while the broker runs counts

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -28,6 +29,10 @@ type Options struct {
 	// may log in from where it is. ["guest"]; NoAnonymous refuses such clients.
 	AnonymousUser string
 	NoAnonymous   bool
+	// CertificateUser is the user that a client's certificate is for, which the
+	// connection has verified: who has one and gives neither name nor password is
+	// that user. [nil: certificates log nobody in]
+	CertificateUser func(*x509.Certificate) (string, error)
 	// IgnoreColons takes user names as they are: "a:b" is no user b in virtual
 	// host a.
 	IgnoreColons bool

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -548,13 +547,7 @@ func (c *conn) endForeign(err error, b []byte) bool {
 }
 
 // secure reports whether the connection is over TLS.
-func (c *conn) secure() bool {
-	if c.web != nil {
-		return c.web.Secure()
-	}
-	_, ok := c.nc.(*tls.Conn)
-	return ok
-}
+func (c *conn) secure() bool { return netx.TLSOf(c.nc) != nil }
 
 // closeAll ends all subscriptions and the session. Doing so twice is harmless.
 func (c *conn) closeAll() {

@@ -20,7 +20,11 @@ func (c *conn) handshake(b, body []byte) error {
 			return closing("Illegal command", "You must log in using CONNECT first")
 		}
 		o := &c.srv.opts
-		if err := c.login([]string{o.DefaultUser}, []string{o.DefaultPassword}, o.DefaultVHost); err != nil {
+		users, passwords := []string{o.DefaultUser}, []string{o.DefaultPassword}
+		if c.certified() {
+			users, passwords = nil, nil
+		}
+		if err := c.login(users, passwords, o.DefaultVHost); err != nil {
 			return err
 		}
 		return c.handle(b, body, false)
@@ -101,7 +105,14 @@ func heartBeats(s string) (sendMS, receiveMS int64, err error) {
 	return whole(wants), whole(can), nil
 }
 
-// credentials are the names and passwords to try, in order.
+// certified reports whether the client has shown a certificate that may log it
+// in.
+func (c *conn) certified() bool {
+	return c.srv.opts.CertificateUser != nil && netx.PeerCertificate(c.nc) != nil
+}
+
+// credentials are the names and passwords to try, in order; none if the client's
+// certificate says who it is.
 func (c *conn) credentials(b []byte) (users, passwords []string, err error) {
 	o := &c.srv.opts
 	user, hasUser := c.scan.Raw(b, frame.Login)
@@ -111,6 +122,9 @@ func (c *conn) credentials(b []byte) (users, passwords []string, err error) {
 			return []string{u}, []string{p}, nil
 		}
 		hasUser, hasPassword = false, false
+	}
+	if !hasUser && c.certified() {
+		return nil, nil, nil
 	}
 	if o.NoDefaultUser && (!hasUser || !hasPassword) {
 		return nil, nil, closing("Bad CONNECT", "Access refused for user '%s'\n", user)
@@ -139,12 +153,17 @@ func (c *conn) readings(raw []byte) []string {
 	return list
 }
 
-// login opens the session.
+// login opens the session. Without users the client's certificate names it.
 func (c *conn) login(users, passwords []string, vhost string) error {
 	loopback := netx.IsLoopback(c.nc.RemoteAddr())
 	broker := c.srv.broker
 	c.shown = core.Credentials{VHost: vhost, Protocol: core.ProtocolSTOMP, Peer: netx.IP(c.nc.RemoteAddr()), Loopback: loopback}
-	if !c.enter(users, passwords) {
+	if len(users) == 0 {
+		user, err := c.enterByCertificate()
+		if err != nil {
+			return closing("Bad CONNECT", "Access refused for user '%s'\n", user)
+		}
+	} else if !c.enter(users, passwords) {
 		return closing("Bad CONNECT", "Access refused for user '%s'\n", users[0])
 	}
 	s, err := broker.OpenSession(core.SessionOptions{
@@ -164,6 +183,17 @@ func (c *conn) login(users, passwords []string, vhost string) error {
 	c.addRows()
 	s.OnClose(func(reason string) { c.force(reason, forcedWithin) })
 	return nil
+}
+
+// enterByCertificate logs in as the user that the client's certificate is for.
+func (c *conn) enterByCertificate() (user string, err error) {
+	if user, err = c.srv.opts.CertificateUser(netx.PeerCertificate(c.nc)); err != nil {
+		c.end(slog.LevelWarn, "login by certificate: "+err.Error())
+		return user, err
+	}
+	c.shown.User, c.shown.External = user, true
+	c.user, err = c.srv.broker.Login(c.ctx, c.shown)
+	return user, err
 }
 
 // enter logs in with the first of the users and passwords that is right.

@@ -2,6 +2,7 @@ package stomp
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -31,6 +32,10 @@ type Options struct {
 	DefaultUser, DefaultPassword string
 	// NoDefaultUser refuses such a CONNECT instead.
 	NoDefaultUser bool
+	// CertificateUser is the user that a client's certificate is for, which the
+	// connection has verified: who has one and gives no login is that user. [nil:
+	// certificates log nobody in]
+	CertificateUser func(*x509.Certificate) (string, error)
 	// DefaultVHost is entered by those who name no host. ["/"]
 	DefaultVHost string
 	// DefaultTopicExchange is behind /topic destinations. ["amq.topic"]

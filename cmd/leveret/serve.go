@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	if set.TLS {
 		min, err := certs.ParseVersion(s.TLSMin)
 		if err == nil {
-			secure, err = certs.Open(certs.Options{Cert: s.TLSCert, Key: s.TLSKey, CA: s.TLSCA, Verify: certs.Verify(s.TLSVerify), Min: min, Logger: log})
+			secure, err = certs.Open(certs.Options{Pairs: pairs(s.TLSCert, s.TLSKey), CA: s.TLSCA, Verify: certs.Verify(s.TLSVerify), Min: min, Logger: log})
 		}
 		if err != nil {
 			return err
@@ -86,6 +87,8 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		ServerVersion:    "3.13.7",
 		ClusterName:      set.ClusterName,
 		Places:           places,
+		Mechanisms:       s.AuthMechanisms,
+		CertificateUser:  byCertificate(&s.Serve, true),
 		ChannelMax:       s.AMQPChannelMax(),
 		FrameMax:         uint32(s.FrameMax),
 		Heartbeat:        uint16(s.Heartbeat / time.Second),
@@ -98,6 +101,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Logger:               log,
 		ServerName:           "Leveret/" + version,
 		Places:               places,
+		CertificateUser:      byCertificate(&s.Serve, s.STOMPCertLogin),
 		DefaultUser:          s.STOMPUser,
 		DefaultPassword:      s.STOMPPass,
 		NoDefaultUser:        s.STOMPUser == "none",
@@ -116,6 +120,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Logger:           log,
 		Version:          version,
 		Places:           places,
+		CertificateUser:  byCertificate(&s.Serve, s.MQTTCertLogin),
 		Exchange:         s.MQTTExchange,
 		VHost:            s.MQTTVHost,
 		NoAnonymous:      !s.MQTTAnonymous,
@@ -208,6 +213,23 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	}
 	log.Info("stopped", slog.Duration("served", time.Since(began).Round(time.Millisecond)))
 	return err
+}
+
+func pairs(certificates, keys []string) []certs.Pair {
+	all := make([]certs.Pair, len(certificates))
+	for i := range all {
+		all[i] = certs.Pair{Cert: certificates[i], Key: keys[i]}
+	}
+	return all
+}
+
+// byCertificate finds the users of certificates, if it is wanted and those of
+// our own authorities are asked for: others may name whom they like.
+func byCertificate(s *config.Serve, wanted bool) func(*x509.Certificate) (string, error) {
+	if !wanted || s.TLSCA == "" || certs.Verify(s.TLSVerify) == certs.VerifyNone {
+		return nil
+	}
+	return certs.UserName{From: certs.Field(s.CertLoginFrom), SANType: certs.SANType(s.CertLoginSANType), SANIndex: s.CertLoginSANIndex}.Of
 }
 
 // reloadOnHangup has the certificates read again on SIGHUP, until stop is called.

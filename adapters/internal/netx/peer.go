@@ -10,7 +10,7 @@ func IP(a net.Addr) string {
 		return ""
 	}
 	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
+	if err != nil || a.Network() == "unix" {
 		return ""
 	}
 	return host

@@ -65,12 +65,6 @@ func (c *Conn) BasicAuth() (user, password string, ok bool) {
 // NetConn is the connection below.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// Secure reports whether the connection below is TLS.
-func (c *Conn) Secure() bool {
-	_, ok := c.Conn.(*tls.Conn)
-	return ok
-}
-
 // Read reads what the client's messages carry. netx.In does without it where
 // it can.
 func (c *Conn) Read(p []byte) (int, error) {

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,11 +33,23 @@ const (
 
 // Options name the files, all PEM.
 type Options struct {
-	Cert, Key string // The chain, the server's own first, and its key.
-	CA        string // Whose clients' certificates are good; "" for the system's.
-	Verify    Verify
-	Min       uint16 // The oldest version of TLS, tls.VersionTLS12 for instance.
-	Logger    *slog.Logger
+	Pairs  []Pair // At least one; the first is for clients that name no server, or none of theirs.
+	CA     string // Whose clients' certificates are good; "" for the system's.
+	Verify Verify
+	Min    uint16 // The oldest version of TLS, tls.VersionTLS12 for instance.
+	Logger *slog.Logger
+}
+
+// Pair is a certificate chain, the server's own first, and its key.
+type Pair struct{ Cert, Key string }
+
+// files are all that are read.
+func (o *Options) files() []string {
+	all := []string{o.CA}
+	for _, p := range o.Pairs {
+		all = append(all, p.Cert, p.Key)
+	}
+	return all
 }
 
 // Store has the current configuration. Any goroutine may use it.
@@ -46,7 +59,7 @@ type Store struct {
 
 	mu struct {
 		sync.Mutex
-		seen [3]stamp
+		seen []stamp // Of the files, in order.
 	}
 }
 
@@ -75,11 +88,14 @@ func Open(o Options) (*Store, error) {
 }
 
 func (s *Store) load() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(s.o.Cert, s.o.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read the certificate %s with the key %s: %w", s.o.Cert, s.o.Key, err)
+	c := &tls.Config{MinVersion: s.o.Min}
+	for _, p := range s.o.Pairs {
+		cert, err := tls.LoadX509KeyPair(p.Cert, p.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read the certificate %s with the key %s: %w", p.Cert, p.Key, err)
+		}
+		c.Certificates = append(c.Certificates, cert)
 	}
-	c := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: s.o.Min}
 	switch s.o.Verify {
 	case VerifyPeer:
 		c.ClientAuth = tls.VerifyClientCertIfGiven
@@ -102,8 +118,10 @@ func (s *Store) load() (*tls.Config, error) {
 	return c, nil
 }
 
-func (s *Store) stamps() (all [3]stamp) {
-	for i, file := range []string{s.o.Cert, s.o.Key, s.o.CA} {
+func (s *Store) stamps() []stamp {
+	files := s.o.files()
+	all := make([]stamp, len(files))
+	for i, file := range files {
 		if info, err := os.Stat(file); err == nil {
 			all[i] = stamp{info.Size(), info.ModTime()}
 		}
@@ -133,7 +151,7 @@ func (s *Store) Reload() error {
 	}
 	s.mu.seen = seen
 	s.current.Store(c)
-	s.o.Logger.Info("certificates read again", "file", s.o.Cert)
+	s.o.Logger.Info("certificates read again", "files", s.o.files()[1:])
 	return nil
 }
 
@@ -141,7 +159,7 @@ func (s *Store) Reload() error {
 func (s *Store) changed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.seen != s.stamps()
+	return !slices.Equal(s.mu.seen, s.stamps())
 }
 
 // Run reads the files again when they change, until ctx ends.

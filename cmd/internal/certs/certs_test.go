@@ -88,7 +88,7 @@ func TestHandshakes(t *testing.T) {
 		{"too old a client", VerifyNone, tls.VersionTLS13, old, true},
 		{"a client that expects another host", VerifyNone, tls.VersionTLS12, &tls.Config{RootCAs: ca.Pool(), ServerName: "example.org"}, true},
 	} {
-		s, err := Open(Options{Cert: cert, Key: key, CA: authority, Verify: c.verify, Min: c.min})
+		s, err := Open(Options{Pairs: []Pair{{cert, key}}, CA: authority, Verify: c.verify, Min: c.min})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestFilesThatChange(t *testing.T) {
 	cert, key := ca.Write(t, dir, "server", certstest.Leaf{Name: "localhost"})
 	client := &tls.Config{RootCAs: ca.Pool(), InsecureSkipVerify: true}
 	synctest.Test(t, func(t *testing.T) {
-		s, err := Open(Options{Cert: cert, Key: key, Min: tls.VersionTLS12})
+		s, err := Open(Options{Pairs: []Pair{{cert, key}}, Min: tls.VersionTLS12})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,11 +127,11 @@ func TestFilesThatChange(t *testing.T) {
 			t.Error("a broken key was read")
 		}
 	})
-	if _, err := Open(Options{Cert: cert, Key: key, Min: tls.VersionTLS12}); err == nil {
+	if _, err := Open(Options{Pairs: []Pair{{cert, key}}, Min: tls.VersionTLS12}); err == nil {
 		t.Fatal("opened with a broken key")
 	}
 	ca.Write(t, dir, "server", certstest.Leaf{Name: "third"})
-	s, err := Open(Options{Cert: cert, Key: key, Min: tls.VersionTLS12})
+	s, err := Open(Options{Pairs: []Pair{{cert, key}}, Min: tls.VersionTLS12})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestFilesThatChange(t *testing.T) {
 	if _, err := os.Stat(cert); err != nil {
 		t.Error(err)
 	}
-	if _, err := Open(Options{Cert: cert, Key: key, CA: key, Verify: VerifyPeer}); err == nil {
+	if _, err := Open(Options{Pairs: []Pair{{cert, key}}, CA: key, Verify: VerifyPeer}); err == nil {
 		t.Error("a key was taken for certificates of authorities")
 	}
 	if _, err := x509.ParseCertificate(s.current.Load().Certificates[0].Certificate[0]); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,8 @@ type Serve struct {
 	STOMPTopicExchange   string   `name:"stomp-topic-exchange" conf:"stomp.default_topic_exchange" group:"limits" env:"LEVERET_STOMP_TOPIC_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The exchange behind /topic destinations. [amq.topic]"`
 	WebSTOMPBinary       bool     `name:"web-stomp-binary" conf:"web_stomp.ws_frame:frame" group:"listeners" env:"LEVERET_WEB_STOMP_BINARY" help:"Send all messages as binary over WebSocket, not only those that are no UTF-8."`
 
-	ProxyProtocol []string `name:"proxy-protocol" group:"listeners" env:"LEVERET_PROXY_PROTOCOL" default:"none" placeholder:"PROTOCOL" conf:"proxy_protocol=amqp,mqtt.proxy_protocol=mqtt,stomp.proxy_protocol=stomp,web_mqtt.proxy_protocol=web-mqtt,web_stomp.proxy_protocol=web-stomp" help:"Whose clients come through a proxy that begins each connection with a PROXY header, version 1 or 2: amqp, mqtt, web-mqtt, stomp, web-stomp, http, repeated or with commas, or all; none for none. Their ports, with TLS or without, then take no other connection. [none]"`
+	AuthMechanisms []string `name:"auth-mechanisms" conf:"auth_mechanisms.*" group:"users" env:"LEVERET_AUTH_MECHANISMS" default:"PLAIN,AMQPLAIN,ANONYMOUS,EXTERNAL" placeholder:"NAME" help:"How AMQP clients may log in: PLAIN, AMQPLAIN, ANONYMOUS (as guest), EXTERNAL (by certificate, if the client has shown one of --tls-ca). [PLAIN,AMQPLAIN,ANONYMOUS,EXTERNAL]"`
+	ProxyProtocol  []string `name:"proxy-protocol" conf:"proxy_protocol=amqp,mqtt.proxy_protocol=mqtt,stomp.proxy_protocol=stomp,web_mqtt.proxy_protocol=web-mqtt,web_stomp.proxy_protocol=web-stomp" group:"listeners" env:"LEVERET_PROXY_PROTOCOL" default:"none" placeholder:"PROTOCOL" help:"Whose clients come through a proxy that begins each connection with a PROXY header, version 1 or 2: amqp, mqtt, web-mqtt, stomp, web-stomp, http, repeated or with commas, or all; none for none. Their ports, with TLS or without, then take no other connection. [none]"`
 
 	AMQPTLSAddr     []string `name:"amqp-tls-addr" conf:"listeners.ssl.*:addr" group:"tls" env:"LEVERET_AMQP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where AMQP clients connect with TLS, for example :5671. [none]"`
 	MQTTTLSAddr     []string `name:"mqtt-tls-addr" conf:"mqtt.listeners.ssl.*:addr" group:"tls" env:"LEVERET_MQTT_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where MQTT clients connect with TLS, for example :8883. [none]"`
@@ -52,11 +54,17 @@ type Serve struct {
 	STOMPTLSAddr    []string `name:"stomp-tls-addr" conf:"stomp.listeners.ssl.*:addr" group:"tls" env:"LEVERET_STOMP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where STOMP clients connect with TLS, for example :61614. [none]"`
 	WebSTOMPTLSAddr []string `name:"web-stomp-tls-addr" conf:"web_stomp.ssl.port:port,web_stomp.ssl.ip:ip,web_stomp.ssl.listener:addr" group:"tls" env:"LEVERET_WEB_STOMP_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket with TLS, for example :15673. [none]"`
 	HTTPSAddr       []string `name:"https-addr" conf:"management.ssl.port:port,management.ssl.ip:ip" group:"tls" env:"LEVERET_HTTPS_ADDR" default:"none" placeholder:"ADDR" help:"Where the management API answers with TLS, for example :15671. [none]"`
-	TLSCert         string   `name:"tls-cert" conf:"ssl_options.certfile" group:"tls" env:"LEVERET_TLS_CERT" placeholder:"FILE" help:"The server's certificate and those between it and an authority, PEM. Read again when it changes, and on SIGHUP."`
-	TLSKey          string   `name:"tls-key" conf:"ssl_options.keyfile" group:"tls" env:"LEVERET_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
+	TLSCert         []string `name:"tls-cert" conf:"ssl_options.certfile" group:"tls" env:"LEVERET_TLS_CERT" placeholder:"FILE" help:"The server's certificate and those between it and an authority, PEM. Read again when it changes, and on SIGHUP. Repeated, or with commas, for servers of several names: a client gets the first that is good for the name it asks for (SNI), else the first."`
+	TLSKey          []string `name:"tls-key" conf:"ssl_options.keyfile" group:"tls" env:"LEVERET_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM; as many as certificates, in their order."`
 	TLSCA           string   `name:"tls-ca" conf:"ssl_options.cacertfile" group:"tls" env:"LEVERET_TLS_CA" placeholder:"FILE" help:"The authorities whose clients' certificates are good, PEM; without it, those of the system."`
 	TLSVerify       string   `name:"tls-verify" group:"tls" env:"LEVERET_TLS_VERIFY" default:"none" enum:"none,peer,require" placeholder:"HOW" help:"none asks clients for no certificate; peer wants one that a client has to be good; require wants one of every client. [none]"`
 	TLSMin          string   `name:"tls-min" group:"tls" env:"LEVERET_TLS_MIN" default:"1.2" enum:"1.2,1.3" placeholder:"VERSION" help:"The oldest version of TLS. [1.2]"`
+
+	CertLoginFrom     string `name:"cert-login-from" conf:"ssl_cert_login_from" group:"tls" env:"LEVERET_CERT_LOGIN_FROM" default:"distinguished_name" enum:"distinguished_name,common_name,subject_alternative_name" placeholder:"FIELD" help:"What in a client's certificate is its user name: distinguished_name, as CN=app,O=shop; common_name; or subject_alternative_name. AMQP clients log in by it with the mechanism EXTERNAL. [distinguished_name]"`
+	CertLoginSANType  string `name:"cert-login-san-type" conf:"ssl_cert_login_san_type" group:"tls" env:"LEVERET_CERT_LOGIN_SAN_TYPE" default:"dns" enum:"dns,ip,email,uri,other_name" placeholder:"TYPE" help:"Which of the alternative names: dns, ip, email, uri or other_name. [dns]"`
+	CertLoginSANIndex int    `name:"cert-login-san-index" conf:"ssl_cert_login_san_index" group:"tls" env:"LEVERET_CERT_LOGIN_SAN_INDEX" default:"0" placeholder:"N" help:"Which of several of that type, from 0. [0]"`
+	MQTTCertLogin     bool   `name:"mqtt-cert-login" conf:"mqtt.ssl_cert_login" group:"tls" env:"LEVERET_MQTT_CERT_LOGIN" help:"MQTT clients that give neither user nor password are the user of their certificate."`
+	STOMPCertLogin    bool   `name:"stomp-cert-login" conf:"stomp.ssl_cert_login" group:"tls" env:"LEVERET_STOMP_CERT_LOGIN" help:"STOMP clients that give no login are the user of their certificate."`
 
 	DefaultUser     string   `name:"default-user" conf:"default_user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
 	DefaultPass     string   `name:"default-pass" conf:"default_pass" secret:"" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
@@ -159,7 +167,18 @@ func (s *Serve) Resolve() (*Settings, error) {
 		}
 	}
 
+	for _, m := range s.AuthMechanisms {
+		if !slices.Contains([]string{"PLAIN", "AMQPLAIN", "ANONYMOUS", "EXTERNAL"}, m) {
+			return nil, fmt.Errorf("--auth-mechanisms %s is not one of PLAIN, AMQPLAIN, ANONYMOUS, EXTERNAL", m)
+		}
+	}
 	switch {
+	case len(s.TLSCert) != len(s.TLSKey):
+		return nil, fmt.Errorf("there are %d of --tls-cert and %d of --tls-key; each certificate needs its key", len(s.TLSCert), len(s.TLSKey))
+	case s.CertLoginSANIndex < 0:
+		return nil, fmt.Errorf("--cert-login-san-index %d is negative; the first is 0", s.CertLoginSANIndex)
+	case (s.MQTTCertLogin || s.STOMPCertLogin) && (s.TLSCA == "" || s.TLSVerify == "none"):
+		return nil, errors.New("--mqtt-cert-login and --stomp-cert-login need --tls-verify peer or require, and --tls-ca: not every authority of the system may name our users")
 	case s.DefaultUser == "":
 		return nil, errors.New("--default-user must not be empty")
 	case s.STOMPUser == "":
@@ -254,7 +273,7 @@ func (s *Serve) listeners(out *Settings) error {
 			out.Listeners = append(out.Listeners, Listener{l.protocol, l.tls, proxied[l.protocol], l.flag, addr})
 			out.TLS = out.TLS || l.tls
 		}
-		if l.tls && len(addrs) > 0 && (s.TLSCert == "" || s.TLSKey == "") {
+		if l.tls && len(addrs) > 0 && (len(s.TLSCert) == 0 || len(s.TLSKey) == 0) {
 			return fmt.Errorf("%s %s needs --tls-cert and --tls-key", l.flag, addrs[0])
 		}
 	}

@@ -30,6 +30,8 @@ type Authority struct {
 type Leaf struct {
 	Name    string // Common name; and a DNS name that it is good for.
 	Expired bool
+	// Change, if not nil, may change anything before it is signed.
+	Change func(*x509.Certificate)
 }
 
 // NewAuthority makes one called name.
@@ -90,6 +92,9 @@ func (a *Authority) sign(t testing.TB, l Leaf) (cert, keyPEM []byte) {
 	}
 	if l.Expired {
 		template.NotAfter = time.Now().Add(-time.Hour)
+	}
+	if l.Change != nil {
+		l.Change(template)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	must(t, err)
