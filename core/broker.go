@@ -106,6 +106,7 @@ type Broker struct {
 	queueMemory       int64
 	consumerTimeoutMS int64
 	maxClients        int
+	defaults          defaults
 	access            []AccessStep
 	attempts          LoginAttempts
 
@@ -197,6 +198,7 @@ func New(o Options) (*Broker, error) {
 	b.mu.sessions = make(map[uint64]*Session)
 	b.mu.byUser = make(map[string]int)
 	b.stored.settings = make(map[settingKey]any)
+	b.defaults = defaults{orDefault(o.DefaultUser, "guest"), orDefault(o.DefaultPassword, "guest"), orDefault(o.DefaultVHost, "/")}
 	b.memory = new(Memory)
 	b.memory.limit.Store(o.MemoryLimit)
 	b.alarms = newAlarms(b.memory, b.logger, b.now, o.RefuseAfter, b.alarmEvent)
@@ -227,7 +229,7 @@ func New(o Options) (*Broker, error) {
 		b.alarms.setLog(err)
 	})
 	if !o.SkipDefaults && b.vhosts.Load().Len() == 0 && len(b.directory.Users()) == 0 {
-		if err := b.makeDefaults(&o); err != nil {
+		if err := b.makeDefaults(); err != nil {
 			close(b.stopping)
 			b.tasks.Wait()
 			return nil, err
@@ -293,9 +295,9 @@ func orDefault(s, byDefault string) string {
 	return s
 }
 
-func (b *Broker) makeDefaults(o *Options) error {
-	user, vhost := orDefault(o.DefaultUser, "guest"), orDefault(o.DefaultVHost, "/")
-	hash, err := auth.HashPassword(orDefault(o.DefaultPassword, "guest"), "")
+func (b *Broker) makeDefaults() error {
+	user, vhost := b.defaults.user, b.defaults.vhost
+	hash, err := auth.HashPassword(b.defaults.password, "")
 	if err == nil {
 		err = b.PutVHost(VHostDef{Name: vhost, Description: "Default virtual host"})
 	}

@@ -50,6 +50,9 @@ func (c *call) alarms(reason string) error {
 // checkReady fails while there is no listener that a client of a messaging
 // protocol could use.
 func (c *call) checkReady() error {
+	if c.s.suspended() {
+		return c.failed("this node is suspended", nil)
+	}
 	if slices.ContainsFunc(c.s.opts.Listeners, func(l Listener) bool { return l.Protocol != "http" }) {
 		return c.healthy()
 	}

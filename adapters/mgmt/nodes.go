@@ -56,12 +56,12 @@ func (s *Server) nodeObject() object {
 	_, diskLimit := s.broker.Alarms().DiskFree()
 	is := s.nodeValues()
 	out := object{
-		"name": s.node(), "type": "disc", "running": true, "being_drained": false, "os_pid": strconv.Itoa(os.Getpid()),
+		"name": s.node(), "type": "disc", "running": true, "being_drained": s.suspended(), "os_pid": strconv.Itoa(os.Getpid()),
 		"uptime": time.Since(s.started).Milliseconds(), "run_queue": 0, "processors": runtime.NumCPU(), "rates_mode": "basic",
 		"mem_limit": memory.Limit(), "mem_alarm": memoryAlarm, "mem_calculation_strategy": "rss",
 		"disk_free_limit": diskLimit, "disk_free_alarm": diskAlarm, "fd_total": fileLimit(), "proc_total": goroutinesMax,
 		"partitions": []string{}, "cluster_links": []string{}, "applications": []object{}, "log_files": []string{}, "config_files": []string{},
-		"enabled_plugins": []string{"rabbitmq_management"}, "exchange_types": exchangeTypes(), "contexts": s.contexts(),
+		"enabled_plugins": plugins, "exchange_types": exchangeTypes(), "contexts": s.contexts(),
 		"auth_mechanisms": []object{
 			{"name": "PLAIN", "description": "SASL PLAIN authentication mechanism", "enabled": true},
 			{"name": "AMQPLAIN", "description": "QPid AMQPLAIN mechanism", "enabled": true},

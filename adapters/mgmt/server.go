@@ -35,6 +35,7 @@ type Options struct {
 	// SetMemoryLimit changes how much messages may take, in bytes, and what
 	// follows from it. Nil changes the broker's account only.
 	SetMemoryLimit func(n int64)
+	Control        Control // Nil if the process cannot be asked for anything.
 	MachineBytes   int64 // The memory that shares refer to; 0 if unknown.
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -38,6 +39,8 @@ type commandLine struct {
 	Serve serveCmd `cmd:"" default:"withargs" help:"Serve clients until told to stop: what leveret does without a command."`
 	Ctl   ctlCmd   `cmd:"" passthrough:"" help:"Look after a running broker, with rabbitmqctl's verbs; see leveret ctl help."`
 	Perf  perf.Cmd `cmd:"" help:"Load a broker, this one or another, and measure it."`
+
+	Completion completionCmd `cmd:"" help:"Print what makes a shell complete leveret's command lines: bash, fish or zsh."`
 }
 
 // serveCmd is `leveret serve`.
@@ -74,6 +77,21 @@ type ctlCmd struct {
 	Args []string `arg:"" optional:"" name:"verb"`
 }
 
+// completionCmd is `leveret completion`.
+type completionCmd struct {
+	Shell string `arg:"" help:"bash, fish or zsh."`
+}
+
+// Run prints the script.
+func (c *completionCmd) Run(io streams) error {
+	script, err := ctl.CompletionScript(c.Shell)
+	if err != nil {
+		return usageError{err}
+	}
+	fmt.Fprint(io.out, script)
+	return nil
+}
+
 const description = "A message broker that speaks AMQP 0-9-1 and MQTT as RabbitMQ does."
 
 // Help is the middle of `leveret --help`, which is about serving.
@@ -83,6 +101,7 @@ func (serveCmd) Help() string {
     leveret ctl VERB     look after a running broker, with rabbitmqctl's verbs; see leveret ctl help
     leveret perf amqp    load a broker, this one or another, and measure it; see leveret perf amqp --help
     leveret perf stomp   the same over STOMP
+    leveret completion   make bash, fish or zsh complete command lines: source <(leveret completion bash)
 
 Examples:
 
@@ -116,13 +135,17 @@ func main() {
 
 // run is main with its surroundings as arguments; it returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if name := strings.TrimSuffix(filepath.Base(args[0]), ".exe"); name == "rabbitmqctl" {
+	if name := strings.TrimSuffix(filepath.Base(args[0]), ".exe"); slices.Contains(ctl.Names, name) {
 		return ctl.Main(name, args[1:], stdin, stdout, stderr)
 	}
 	if len(args) > 1 && args[1] == "ctl" {
 		return ctl.Main("leveret ctl", args[2:], stdin, stdout, stderr)
 	}
 
+	if len(args) > 2 && args[1] == "__complete" {
+		complete(args[2:], stdout)
+		return exitOK
+	}
 	words := args[1:]
 	if len(words) == 1 && (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
 		words = []string{"serve", "--help"} // Who asks about leveret wants to know how to start it.
@@ -176,7 +199,32 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // parser the error is our own.
 func parse(words []string, stdout, stderr io.Writer) (*kong.Kong, *kong.Context, *commandLine, error) {
 	var cl commandLine
-	parser, err := kong.New(&cl,
+	parser, err := newParser(&cl, stdout, stderr)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	kctx, err := parser.Parse(words)
+	return parser, kctx, &cl, err
+}
+
+// complete prints what the last of words, of a command line, may become.
+func complete(words []string, stdout io.Writer) {
+	if words[0] == "ctl" {
+		ctl.Complete(words[1:], stdout)
+		return
+	}
+	parser, err := newParser(&commandLine{}, io.Discard, io.Discard)
+	if err != nil {
+		return
+	}
+	last := len(words) - 1
+	for _, found := range ctl.CompletionsOf(parser.Model.Node, words[:last], words[last], nil) {
+		fmt.Fprintln(stdout, found)
+	}
+}
+
+func newParser(cl *commandLine, stdout, stderr io.Writer) (*kong.Kong, error) {
+	return kong.New(cl,
 		kong.Name("leveret"),
 		kong.Description(description),
 		kong.Vars{"version": versionText()},
@@ -184,11 +232,6 @@ func parse(words []string, stdout, stderr io.Writer) (*kong.Kong, *kong.Context,
 		kong.ExplicitGroups(helpGroups),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 120}),
 	)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	kctx, err := parser.Parse(words)
-	return parser, kctx, &cl, err
 }
 
 // given has the names of the flags that stand on the command line.

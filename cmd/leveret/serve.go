@@ -134,6 +134,12 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		ConnectTimeout:   s.HandshakeTimeout,
 		WebSocketOrigins: set.WebMQTTOrigins,
 	})
+	ops := &control{broker: broker, stop: fail, reset: func() error {
+		if err := broker.Reset(set.Definitions != nil); err != nil || set.Definitions == nil {
+			return err
+		}
+		return importDefinitions(broker, &s.Serve, set, log)
+	}}
 	mgmtServer := mgmt.NewServer(mgmt.Options{
 		Broker:    broker,
 		Logger:    log,
@@ -148,6 +154,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 			}
 		},
 		MachineBytes: set.MachineBytes,
+		Control:      ops,
 	})
 
 	// The broker's clock and the sampler outlive the adapters: what clients do
@@ -181,8 +188,19 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		slog.Int64("memory_limit", set.MemoryBytes), slog.Duration("after", time.Since(began).Round(time.Microsecond)))
 
 	adapters, serving := errgroup.WithContext(ctx)
+	if path := s.SocketPath(); path != "" {
+		if ln, err := listenSocket(path); err != nil {
+			// A path may be longer than sockets allow; the management API stays.
+			log.Warn("leveret ctl cannot come over a Unix socket", slog.String("path", path), slog.Any("error", err))
+		} else {
+			adapters.Go(func() error { return mgmtServer.Serve(serving, ln) })
+		}
+	}
 	for _, l := range listeners {
 		adapters.Go(func() error {
+			if l.speaks != config.HTTP && l.speaks != protocolPprof {
+				l.Listener = &gate{l.Listener, &ops.suspended}
+			}
 			switch l.speaks {
 			case config.AMQP:
 				return amqpServer.Serve(serving, l)
@@ -205,7 +223,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 			log.Error("stopping", slog.String("why", "the message log has failed"), slog.Any("error", err))
 			return
 		}
-		log.Info("stopping", slog.String("why", "signal"))
+		log.Info("stopping", slog.String("why", stopReason(ctx)))
 	})()
 	err = adapters.Wait()
 	if cause := context.Cause(ctx); err == nil && errors.Is(cause, persist.ErrPoisoned) {
@@ -289,9 +307,17 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 	if set.Definitions == nil {
 		return broker, nil
 	}
+	if err := importDefinitions(broker, s, set, log); err != nil {
+		return nil, errors.Join(err, broker.Close())
+	}
+	return broker, nil
+}
+
+// importDefinitions declares what the file of --load-definitions says.
+func importDefinitions(broker *core.Broker, s *config.Serve, set *config.Settings, log *slog.Logger) error {
 	report, err := broker.ImportDefinitions(set.Definitions, "")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("--load-definitions %s: %w", s.LoadDefinitions, err), broker.Close())
+		return fmt.Errorf("--load-definitions %s: %w", s.LoadDefinitions, err)
 	}
 	for _, what := range report.Skipped {
 		log.Warn("definition not imported", slog.String("what", what))
@@ -300,7 +326,7 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 		log.Warn("definition without effect in this release", slog.String("what", what))
 	}
 	log.Info("definitions imported", slog.String("file", s.LoadDefinitions), slog.Int("skipped", len(report.Skipped)))
-	return broker, nil
+	return nil
 }
 
 // protocolPprof is what listeners of profiles are called.

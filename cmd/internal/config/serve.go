@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,6 +102,7 @@ type Serve struct {
 
 	ClusterName string `name:"cluster-name" conf:"cluster_name" group:"node" env:"LEVERET_CLUSTER_NAME" placeholder:"NAME" help:"The name that programs and the API show for this broker, unless one was set in the API. [the node's name]"`
 	NodeName    string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
+	CtlSocket   string `name:"ctl-socket" group:"node" env:"LEVERET_CTL_SOCKET" placeholder:"PATH" help:"The Unix socket over which leveret ctl needs no password; only the user leveret runs as can open it. none for no such way. [leveret.sock in the data directory]"`
 
 	LogLevel  slog.Level `name:"log-level" conf:"log.console.level:level" live:"" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
 	LogFormat string     `name:"log-format" conf:"log.console.formatter:formatter" live:"" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
@@ -109,6 +111,21 @@ type Serve struct {
 
 // InMemory is the data directory of a broker that keeps nothing.
 const InMemory = ":memory:"
+
+// SocketName is the Unix socket's name in a data directory.
+const SocketName = "leveret.sock"
+
+// SocketPath is where the Unix socket is to be, "" for nowhere: a broker that
+// keeps nothing has no directory for it.
+func (s *Serve) SocketPath() string {
+	switch {
+	case s.CtlSocket == "none", s.CtlSocket == "" && s.DataDir == InMemory:
+		return ""
+	case s.CtlSocket != "":
+		return s.CtlSocket
+	}
+	return filepath.Join(s.DataDir, SocketName)
+}
 
 // Listener is where one protocol is to be served.
 type Listener struct {

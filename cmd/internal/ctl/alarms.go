@@ -1,7 +1,6 @@
 package ctl
 
 import (
-	"encoding/json"
 	"strconv"
 
 	"leveret/cmd/internal/config"
@@ -17,14 +16,14 @@ func (v *setMemoryWatermark) Run(t *tool) error {
 		if err != nil {
 			return exitf(exitUsage, "%v", err)
 		}
-		t.print.banner("Setting memory threshold on %s to %s bytes ...", t.base, v.Limit[1])
+		t.print.banner("Setting memory threshold on %s to %s bytes ...", t.where(), v.Limit[1])
 		return t.setLimit("memory", map[string]any{"absolute": n})
 	}
 	share, err := oneNumber(v.Limit)
 	if err != nil || share < 0 || share > 1 {
 		return exitf(exitUsage, "give a share of memory between 0 and 1, or: absolute SIZE")
 	}
-	t.print.banner("Setting memory threshold on %s to %v ...", t.base, share)
+	t.print.banner("Setting memory threshold on %s to %v ...", t.where(), share)
 	return t.setLimit("memory", map[string]any{"relative": share})
 }
 
@@ -38,7 +37,7 @@ func (v *setDiskFreeLimit) Run(t *tool) error {
 		if err != nil || share < 0 {
 			return exitf(exitUsage, "%q is not a multiple of memory", v.Limit[1])
 		}
-		t.print.banner("Setting disk free limit on %s to %v of total memory ...", t.base, share)
+		t.print.banner("Setting disk free limit on %s to %v of total memory ...", t.where(), share)
 		return t.setLimit("disk", map[string]any{"relative": share})
 	}
 	if len(v.Limit) != 1 {
@@ -48,7 +47,7 @@ func (v *setDiskFreeLimit) Run(t *tool) error {
 	if err != nil {
 		return exitf(exitUsage, "%v", err)
 	}
-	t.print.banner("Setting disk free limit on %s to %s bytes ...", t.base, v.Limit[0])
+	t.print.banner("Setting disk free limit on %s to %s bytes ...", t.where(), v.Limit[0])
 	return t.setLimit("disk", map[string]any{"absolute": n})
 }
 
@@ -67,15 +66,9 @@ type listAlarms struct{}
 
 func (v *listAlarms) Run(t *tool) error {
 	t.print.banner("Listing alarms ...")
-	var alarms []struct {
-		Resource string      `json:"resource"`
-		Value    json.Number `json:"value"`
-		Limit    json.Number `json:"limit"`
-		Blocked  json.Number `json:"blocked_connections"`
-		Reason   string      `json:"reason"`
-	}
-	if err := t.get("/alarms", &alarms); err != nil {
-		return t.explain(err, exitUnavailable)
+	alarms, err := t.alarms()
+	if err != nil {
+		return err
 	}
 	rows := [][]any{}
 	for _, a := range alarms {

@@ -22,6 +22,7 @@ const maxAnswer = 1 << 30
 // client speaks to the management API.
 type client struct {
 	base       string // Without a slash at the end.
+	socket     string // The Unix socket it is reached by, or "".
 	origin     string // How the address came to be, for error texts.
 	user, pass string
 	http       http.Client
@@ -39,6 +40,18 @@ func (e *apiError) Error() string { return fmt.Sprintf("%s (%s)", e.reason, e.wo
 // newClient works out where to go and as whom.
 func newClient(o *Connection) (*client, error) {
 	c := &client{origin: "--url or LEVERET_URL"}
+	c.http.Timeout = time.Duration(o.Timeout) * time.Second
+	c.user, c.pass = o.User, o.Password
+	if o.Socket != "" && o.Socket != "none" && o.URL == "" {
+		c.overSocket(o.Socket, "--socket or LEVERET_CTL_SOCKET")
+		return c, nil
+	}
+	if o.URL == "" && o.Node == "" && o.User == "" {
+		if path := findSocket(); path != "" {
+			c.overSocket(path, "where data directories usually are")
+			return c, nil
+		}
+	}
 	addr := o.URL
 	switch {
 	case addr != "":
@@ -72,7 +85,6 @@ func newClient(o *Connection) (*client, error) {
 		c.pass = o.Password
 	}
 	c.base = strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), "/api")
-	c.http.Timeout = time.Duration(o.Timeout) * time.Second
 	return c, nil
 }
 
@@ -103,7 +115,9 @@ func (c *client) call(method, path string, in, out any, headers ...string) error
 	if err != nil {
 		return exitf(exitUsage, "%v", err)
 	}
-	req.SetBasicAuth(c.user, c.pass)
+	if c.user != "" {
+		req.SetBasicAuth(c.user, c.pass)
+	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -148,7 +162,9 @@ func (c *client) refused(status int, b []byte) error {
 		list, _ := json.Marshal(answer.Reason)
 		e.reason = string(list)
 	}
-	if e.word == "" {
+	if e.word == "" && e.reason != "" {
+		e.word = http.StatusText(status) // A health check that does not hold.
+	} else if e.word == "" {
 		e.word, e.reason = http.StatusText(status), fmt.Sprintf("%s answered with status %d", c.base, status)
 	}
 	return e
@@ -157,14 +173,18 @@ func (c *client) refused(status int, b []byte) error {
 // unreachable explains that no broker answered.
 func (c *client) unreachable(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
-		return exitf(exitTimeout, "%s did not answer within %v (--timeout)", c.base, c.http.Timeout)
+		return exitf(exitTimeout, "%s did not answer within %v (--timeout)", c.where(), c.http.Timeout)
 	}
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		err = ue.Err
 	}
+	if c.socket != "" {
+		return exitf(exitUnavailable, "no broker answers at %s: %v\n\n"+
+			"Is leveret running with that data directory, as this user? The path comes from %s; --url asks over the network instead.", c.socket, err, c.origin)
+	}
 	return exitf(exitUnavailable, "no broker answers at %s: %v\n\n"+
-		"Is leveret running there? The address comes from %s; give another one with --url or LEVERET_URL.\n"+
+		"Is leveret running there? Looked for a socket in "+strings.Join(socketPaths(), ", ")+" too. The address comes from %s; give another one with --url or LEVERET_URL.\n"+
 		"leveret serves the management API where --http-addr says, port 15672 by default.", c.base, err, c.origin)
 }
 
@@ -190,7 +210,7 @@ func (c *client) explain(err error, code int) error {
 		return err
 	}
 	if e.status == http.StatusUnauthorized {
-		return exitf(exitUnavailable, "the broker at %s refuses user '%s': %s\nGive another user with --user and --password, or LEVERET_USER and LEVERET_PASSWORD.", c.base, c.user, e.reason)
+		return exitf(exitUnavailable, "the broker at %s refuses user '%s': %s\nGive another user with --user and --password, or LEVERET_USER and LEVERET_PASSWORD.", c.where(), c.user, e.reason)
 	}
 	return exitf(code, "%s", e.reason)
 }
@@ -198,6 +218,23 @@ func (c *client) explain(err error, code int) error {
 func (c *client) get(path string, out any) error { return c.call(http.MethodGet, path, nil, out) }
 
 func (c *client) put(path string, in any) error { return c.call(http.MethodPut, path, in, nil) }
+
+func (c *client) post(path string, in, out any) error { return c.call(http.MethodPost, path, in, out) }
+
+// gone waits until the broker, called node, answers no longer.
+func (c *client) gone(node string) error {
+	for began := time.Now(); ; {
+		err := c.get("/version", nil)
+		var e *exitError
+		if errors.As(err, &e) {
+			return nil
+		}
+		if c.http.Timeout > 0 && time.Since(began) > c.http.Timeout {
+			return exitf(exitTimeout, "%s is still running after %v", node, c.http.Timeout)
+		}
+		time.Sleep(retryEvery)
+	}
+}
 
 func (c *client) delete(path string, headers ...string) error {
 	return c.call(http.MethodDelete, path, nil, nil, headers...)

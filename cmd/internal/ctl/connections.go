@@ -49,7 +49,10 @@ func (v *closeAllConnections) Run(t *tool) error {
 		return t.explain(err, exitUnavailable)
 	}
 	closed := 0
-	for _, c := range list {
+	bar := t.progress("Closing")
+	defer bar.end()
+	for i, c := range list {
+		bar.show(int64(i), int64(len(list)))
 		if v.Limit > 0 && closed == v.Limit {
 			break
 		}

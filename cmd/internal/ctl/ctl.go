@@ -42,12 +42,24 @@ type tool struct {
 	stderr io.Writer
 }
 
+// Names are those of RabbitMQ's programs that Main stands in for.
+var Names = []string{"rabbitmqctl", "rabbitmq-diagnostics", "rabbitmq-plugins", "rabbitmq-queues", "rabbitmq-streams", "rabbitmq-upgrade"}
+
 // Main runs one command line (without the program's name, which is name) and
 // returns the exit code.
 func Main(name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var g grammar
+	if name == "rabbitmq-plugins" {
+		var p pluginsGrammar
+		return mainOf(&p, &p.options, pluginGroups, name, args, stdin, stdout, stderr)
+	}
+	return mainOf(&g, &g.options, groups, name, args, stdin, stdout, stderr)
+}
+
+// mainOf is Main for a grammar whose options are o.
+func mainOf(g any, o *options, groups []kong.Group, name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	done := -1
-	parser, err := kong.New(&g,
+	parser, err := kong.New(g,
 		kong.Name(name),
 		kong.Description("Looks after a running broker, as rabbitmqctl does: same verbs, same output, same exit codes.\n\n"+
 			"It talks to the management API. Try: ping, status, list_queues name messages consumers, "+
@@ -61,13 +73,13 @@ func Main(name string, args []string, stdin io.Reader, stdout, stderr io.Writer)
 		fmt.Fprintln(stderr, "Error:", err)
 		return exitSoftware
 	}
-	return run(parser, &g, name, args, stdin, stdout, stderr, &done)
+	return run(parser, o, name, args, stdin, stdout, stderr, &done)
 }
 
 // exiting unwinds kong, which expects its exit function not to return.
 type exiting struct{}
 
-func run(parser *kong.Kong, g *grammar, name string, args []string, stdin io.Reader, stdout, stderr io.Writer, done *int) (code int) {
+func run(parser *kong.Kong, o *options, name string, args []string, stdin io.Reader, stdout, stderr io.Writer, done *int) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
 			if _, ok := r.(exiting); !ok {
@@ -93,7 +105,7 @@ func run(parser *kong.Kong, g *grammar, name string, args []string, stdin io.Rea
 		fmt.Fprintf(stderr, "Error: %v\nTry '%s --help'.\n", err, name)
 		return exitUsage
 	}
-	t, err := g.tool(stdin, stdout, stderr)
+	t, err := o.tool(stdin, stdout, stderr)
 	if err == nil {
 		err = kctx.Run(t)
 	}
@@ -112,19 +124,19 @@ func run(parser *kong.Kong, g *grammar, name string, args []string, stdin io.Rea
 }
 
 // tool prepares what verbs work with.
-func (g *grammar) tool(stdin io.Reader, stdout, stderr io.Writer) (*tool, error) {
-	c, err := newClient(&g.Connection)
+func (o *options) tool(stdin io.Reader, stdout, stderr io.Writer) (*tool, error) {
+	c, err := newClient(&o.Connection)
 	if err != nil {
 		return nil, err
 	}
 	return &tool{
 		client: c,
-		vhost:  g.VHost,
+		vhost:  o.VHost,
 		stdin:  stdin,
 		stderr: stderr,
 		print: printer{
-			w: stdout, format: g.Formatter,
-			quiet: g.Quiet || g.Silent, headless: g.Silent || g.NoTableHeaders,
+			w: stdout, format: o.Formatter,
+			quiet: o.Quiet || o.Silent, headless: o.Silent || o.NoTableHeaders,
 		},
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"leveret/adapters/mgmt"
@@ -33,6 +34,7 @@ func newRig(t *testing.T) *rig {
 	s := mgmt.NewServer(mgmt.Options{
 		Broker: b, Version: "9.8.7", Logger: slog.New(slog.DiscardHandler),
 		Listeners: []mgmt.Listener{{Protocol: "amqp", Addr: &net.TCPAddr{IP: net.IPv6unspecified, Port: 5672}}},
+		Control:   &process{broker: b},
 	})
 	web := httptest.NewServer(s.Handler())
 	t.Cleanup(func() {
@@ -44,6 +46,18 @@ func newRig(t *testing.T) *rig {
 	t.Setenv("LEVERET_PASSWORD", "")
 	return &rig{t, b, t.TempDir()}
 }
+
+// process is what operators can ask for, without a process.
+type process struct {
+	broker    *core.Broker
+	suspended atomic.Bool
+}
+
+func (p *process) Stop(string)     {}
+func (p *process) Suspend()        { p.suspended.Store(true) }
+func (p *process) Resume()         { p.suspended.Store(false) }
+func (p *process) Suspended() bool { return p.suspended.Load() }
+func (p *process) Reset() error    { return p.broker.Reset(false) }
 
 // ctl runs a command line; words with spaces stand between ' quotes.
 func ctl(line, stdin string) (out, errs string, code int) {

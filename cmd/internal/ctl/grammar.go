@@ -4,6 +4,7 @@ import "github.com/alecthomas/kong"
 
 // Connection says where the broker is and who asks.
 type Connection struct {
+	Socket   string `name:"socket" env:"LEVERET_CTL_SOCKET" placeholder:"PATH" help:"The Unix socket in the broker's data directory, where no password is needed. Without it and --url, one in LEVERET_DATA_DIR, ./leveret-data or /var/lib/leveret is used if it is there."`
 	URL      string `name:"url" env:"LEVERET_URL" placeholder:"URL" help:"The broker's management API; may hold user and password. [http://guest:guest@127.0.0.1:15672]"`
 	User     string `name:"user" env:"LEVERET_USER" placeholder:"NAME" help:"Log in as this user, an administrator for most verbs."`
 	Password string `name:"password" env:"LEVERET_PASSWORD" placeholder:"PASSWORD" help:"With this password; better given by environment."`
@@ -11,14 +12,20 @@ type Connection struct {
 	Timeout  int    `name:"timeout" short:"t" default:"60" placeholder:"SECONDS" help:"Give up after so long, with exit code 75; 0 waits for ever. [60]"`
 }
 
-// grammar is the whole command line.
-type grammar struct {
+// options are what every verb takes.
+type options struct {
 	Connection
 	VHost          string `name:"vhost" short:"p" default:"/" placeholder:"VHOST" help:"The virtual host that the verb is about. [/]"`
 	Quiet          bool   `name:"quiet" short:"q" help:"Print no banner."`
 	Silent         bool   `name:"silent" short:"s" help:"Print neither banner nor table header."`
 	NoTableHeaders bool   `name:"no-table-headers" help:"Print no table header."`
 	Formatter      string `name:"formatter" enum:"table,csv,json,pretty_table" default:"table" placeholder:"FORMAT" help:"table, csv, json or pretty_table. [table]"`
+	LongNames      bool   `name:"longnames" short:"l" help:"Taken as rabbitmqctl takes it: nodes have no Erlang names here."`
+}
+
+// grammar is the whole command line.
+type grammar struct {
+	options
 
 	AddUser            addUser            `cmd:"" name:"add_user" group:"users" help:"Make a user; the password may come on standard input."`
 	DeleteUser         deleteUser         `cmd:"" name:"delete_user" group:"users" help:"Delete a user."`
@@ -68,6 +75,8 @@ type grammar struct {
 
 	ListConnections         listConnections         `cmd:"" name:"list_connections" group:"clients" help:"List AMQP connections."`
 	ListChannels            listChannels            `cmd:"" name:"list_channels" group:"clients" help:"List channels."`
+	ListMQTTConnections     listMQTTConnections     `cmd:"" name:"list_mqtt_connections" group:"clients" help:"List MQTT connections."`
+	ListSTOMPConnections    listSTOMPConnections    `cmd:"" name:"list_stomp_connections" group:"clients" help:"List STOMP connections."`
 	CloseConnection         closeConnection         `cmd:"" name:"close_connection" group:"clients" help:"Close a connection, telling its client why."`
 	CloseAllConnections     closeAllConnections     `cmd:"" name:"close_all_connections" group:"clients" help:"Close the virtual host's connections, or all."`
 	CloseAllUserConnections closeAllUserConnections `cmd:"" name:"close_all_user_connections" group:"clients" help:"Close a user's connections."`
@@ -80,6 +89,44 @@ type grammar struct {
 	SetMemoryWatermark setMemoryWatermark `cmd:"" name:"set_vm_memory_high_watermark" group:"node" help:"Change how much memory messages may take: 0.6 of what there is, or absolute 2GB."`
 	SetDiskFreeLimit   setDiskFreeLimit   `cmd:"" name:"set_disk_free_limit" group:"node" help:"Change how much room is to be left on the disk: 2GB, or mem_relative 1.5."`
 	ListAlarms         listAlarms         `cmd:"" name:"list_alarms" group:"node" help:"List the alarms that are set, with what to do."`
+
+	Environment       showEnvironment   `cmd:"" name:"environment" group:"node" help:"Show every setting, its value and where it comes from."`
+	ClusterStatus     clusterStatus     `cmd:"" name:"cluster_status" group:"node" help:"Show the node, its listeners and alarms."`
+	Report            report            `cmd:"" name:"report" group:"node" help:"Show everything that helps to find a fault."`
+	Listeners         listListeners     `cmd:"" name:"listeners" group:"node" help:"List the ports that are open."`
+	MemoryBreakdown   memoryBreakdown   `cmd:"" name:"memory_breakdown" group:"node" help:"Show what memory is used for."`
+	ServerVersion     serverVersion     `cmd:"" name:"server_version" group:"node" help:"Show which RabbitMQ clients may take the broker for."`
+	Stop              stop              `cmd:"" name:"stop" group:"node" help:"Stop the broker."`
+	Shutdown          stop              `cmd:"" name:"shutdown" group:"node" help:"Stop the broker and wait until it has stopped."`
+	StopApp           stopApp           `cmd:"" name:"stop_app" group:"node" help:"Close all clients' connections and let none in."`
+	StartApp          startApp          `cmd:"" name:"start_app" group:"node" help:"Let clients in again."`
+	SuspendListeners  suspendListeners  `cmd:"" name:"suspend_listeners" group:"node" help:"As stop_app."`
+	ResumeListeners   resumeListeners   `cmd:"" name:"resume_listeners" group:"node" help:"As start_app."`
+	Reset             reset             `cmd:"" name:"reset" group:"node" help:"Forget everything, messages too; after stop_app only."`
+	ForceReset        reset             `cmd:"" name:"force_reset" group:"node" help:"As reset."`
+	RestartVHost      restartVHost      `cmd:"" name:"restart_vhost" group:"node" help:"Check that a virtual host runs."`
+	RotateLogs        rotateLogs        `cmd:"" name:"rotate_logs" group:"node" help:"Refused, as rabbitmqctl does."`
+	HashPassword      hashPassword      `cmd:"" name:"hash_password" group:"users" help:"Hash a password for definitions files."`
+	Eval              eval              `cmd:"" name:"eval" group:"node" help:"Answer what scripts ask to learn whether the broker is ready."`
+	ListFeatureFlags  listFeatureFlags  `cmd:"" name:"list_feature_flags" group:"node" help:"List feature flags; all are enabled."`
+	EnableFeatureFlag enableFeatureFlag `cmd:"" name:"enable_feature_flag" group:"node" help:"Check that a feature flag is there."`
+	QuorumStatus      quorumStatus      `cmd:"" name:"quorum_status" group:"objects" help:"Show the members of a quorum queue."`
+	ListUnresponsive  listUnresponsive  `cmd:"" name:"list_unresponsive_queues" group:"objects" help:"List queues that do not answer."`
+	Wait              wait              `cmd:"" name:"wait" group:"node" help:"Wait until clients can connect."`
+	AwaitOnline       awaitOnline       `cmd:"" name:"await_online_nodes" group:"node" help:"The same."`
+
+	CheckRunning      checkRunning               `cmd:"" name:"check_running" group:"checks" help:"Exit with 0 if the broker serves clients."`
+	IsRunning         isRunning                  `cmd:"" name:"is_running" group:"checks" help:"Say whether it does."`
+	IsBooting         isBooting                  `cmd:"" name:"is_booting" group:"checks" help:"Say whether it is starting."`
+	Alarms            showAlarms                 `cmd:"" name:"alarms" group:"checks" help:"Say which alarms are set."`
+	CheckAlarms       checkAlarms                `cmd:"" name:"check_alarms" group:"checks" help:"Exit with 0 if no alarm is set."`
+	CheckLocalAlarms  checkLocalAlarms           `cmd:"" name:"check_local_alarms" group:"checks" help:"The same."`
+	CheckPort         checkPortListener          `cmd:"" name:"check_port_listener" group:"checks" help:"Exit with 0 if a port is open."`
+	CheckProtocol     checkProtocolListener      `cmd:"" name:"check_protocol_listener" group:"checks" help:"Exit with 0 if a protocol is served."`
+	CheckConnectivity checkPortConnectivity      `cmd:"" name:"check_port_connectivity" group:"checks" help:"Exit with 0 if all ports accept connections."`
+	CheckVHosts       checkVirtualHosts          `cmd:"" name:"check_virtual_hosts" group:"checks" help:"Exit with 0 if all virtual hosts run."`
+	CheckCertificates checkCertificateExpiration `cmd:"" name:"check_certificate_expiration" group:"checks" help:"Exit with 0 if no certificate expires soon."`
+	NodeHealthCheck   nodeHealthCheck            `cmd:"" name:"node_health_check" group:"checks" help:"Deprecated: a few of the checks above."`
 
 	Ping           ping           `cmd:"" name:"ping" group:"node" help:"Check that the broker answers."`
 	AwaitStartup   awaitStartup   `cmd:"" name:"await_startup" group:"node" help:"Wait until the broker answers."`
@@ -99,4 +146,5 @@ var groups = []kong.Group{
 	{Key: "definitions", Title: "Definitions"},
 	{Key: "store", Title: "Data directories"},
 	{Key: "node", Title: "The broker"},
+	{Key: "checks", Title: "Health checks"},
 }

@@ -234,6 +234,60 @@ func (v *listConnections) Run(t *tool) error {
 	return nil
 }
 
+// connectionsOf lists the connections whose protocol begins with name.
+func (t *tool) connectionsOf(name string, known []column, names []string, n int) error {
+	cols, err := choose(known, names, n)
+	if err != nil {
+		return err
+	}
+	t.print.banner("Listing %s connections ...", name)
+	list, err := t.fetch("/connections", cols, "protocol")
+	if err != nil {
+		return t.explain(err, exitUnavailable)
+	}
+	t.show(list, cols, func(o map[string]any) bool {
+		p, _ := o["protocol"].(string)
+		return strings.HasPrefix(p, name)
+	})
+	return nil
+}
+
+var mqttColumns = append([]column{{"client_id", "variable_map.client_id"}, {"conn_name", "name"}}, connectionColumns...)
+
+type listMQTTConnections struct {
+	Columns []string `arg:"" name:"column" optional:""`
+}
+
+// Help lists the columns.
+func (v *listMQTTConnections) Help() string { return columnsHelp(mqttColumns) }
+
+func (v *listMQTTConnections) Run(t *tool) error {
+	return t.connectionsOf("MQTT", mqttColumns, v.Columns, 2)
+}
+
+var stompColumns = append([]column{{"conn_name", "name"}}, connectionColumns...)
+
+type listSTOMPConnections struct {
+	Columns []string `arg:"" name:"column" optional:""`
+}
+
+// Help lists the columns.
+func (v *listSTOMPConnections) Help() string { return columnsHelp(stompColumns) }
+
+func (v *listSTOMPConnections) Run(t *tool) error {
+	return t.connectionsOf("STOMP", stompColumns, v.Columns, 1)
+}
+
+// listUnresponsive asks for the queues' counts within --timeout, which all
+// answer or none.
+type listUnresponsive struct{}
+
+func (v *listUnresponsive) Run(t *tool) error {
+	t.print.banner("Listing unresponsive queues for vhost %s ...", t.vhost)
+	_, err := t.fetch(path("queues", t.vhost), same("name", "messages"))
+	return t.explain(err, exitUnavailable)
+}
+
 var channelColumns = append([]column{{"pid", "name"}}, append(same("user", "consumer_count", "messages_unacknowledged", "name", "number",
 	"vhost", "transactional", "confirm", "messages_uncommitted", "acks_uncommitted", "messages_unconfirmed", "prefetch_count",
 	"global_prefetch_count", "state"), column{"connection", "connection_details.name"})...)

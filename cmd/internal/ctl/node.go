@@ -2,10 +2,8 @@ package ctl
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sort"
 	"strconv"
 	"time"
@@ -14,7 +12,7 @@ import (
 type ping struct{}
 
 func (v *ping) Run(t *tool) error {
-	t.print.banner("Will ping the broker at %s ...", t.base)
+	t.print.banner("Will ping the broker at %s ...", t.where())
 	// The version is told to everybody: a ping needs no user.
 	if err := t.get("/version", nil); err != nil {
 		return t.explain(err, exitUnavailable)
@@ -29,25 +27,8 @@ type awaitStartup struct{}
 const retryEvery = 100 * time.Millisecond
 
 func (v *awaitStartup) Run(t *tool) error {
-	t.print.banner("Waiting for the broker at %s ...", t.base)
-	var deadline <-chan time.Time
-	if t.http.Timeout > 0 {
-		deadline = time.After(t.http.Timeout)
-	}
-	for {
-		err := t.get("/health/checks/ready-to-serve-clients", nil)
-		var e *exitError
-		if err == nil {
-			return nil
-		} else if !errors.As(err, &e) && statusOf(err) != http.StatusServiceUnavailable {
-			return t.explain(err, exitUnavailable)
-		}
-		select {
-		case <-deadline:
-			return exitf(exitTimeout, "still waiting after %v:\n%v", t.http.Timeout, err)
-		case <-time.After(retryEvery):
-		}
-	}
+	t.print.banner("Waiting for the broker at %s ...", t.where())
+	return t.await("ready-to-serve-clients")
 }
 
 type showVersion struct{}
@@ -61,6 +42,28 @@ func (v *showVersion) Run(t *tool) error {
 	return nil
 }
 
+// openPort is a listener.
+type openPort struct {
+	Protocol string      `json:"protocol"`
+	Address  string      `json:"ip_address"`
+	Port     json.Number `json:"port"`
+}
+
+func (t *tool) listeners() ([]openPort, error) {
+	var o overview
+	err := t.get("/overview", &o)
+	return o.Listeners, t.explain(err, exitUnavailable)
+}
+
+// text is the listener as rabbitmqctl shows it.
+func (l openPort) text() string {
+	return fmt.Sprintf("interface: %s, port: %s, protocol: %s, purpose: %s", bracketed(l.Address), l.Port, l.Protocol, purpose(l.Protocol))
+}
+
+func (l openPort) object(node string) map[string]any {
+	return map[string]any{"node": node, "protocol": l.Protocol, "interface": bracketed(l.Address), "port": l.Port, "purpose": purpose(l.Protocol)}
+}
+
 type overview struct {
 	ProductName    string                 `json:"product_name"`
 	ProductVersion string                 `json:"product_version"`
@@ -70,11 +73,7 @@ type overview struct {
 	Runtime        string                 `json:"erlang_full_version"`
 	QueueTotals    map[string]any         `json:"queue_totals"`
 	ObjectTotals   map[string]json.Number `json:"object_totals"`
-	Listeners      []struct {
-		Protocol string      `json:"protocol"`
-		Address  string      `json:"ip_address"`
-		Port     json.Number `json:"port"`
-	} `json:"listeners"`
+	Listeners      []openPort             `json:"listeners"`
 }
 
 type node struct {
@@ -109,7 +108,7 @@ func (v *status) Run(t *tool) error {
 	if t.print.format == "json" {
 		listeners := []map[string]any{}
 		for _, l := range o.Listeners {
-			listeners = append(listeners, map[string]any{"node": o.Node, "protocol": l.Protocol, "interface": l.Address, "port": l.Port, "purpose": purpose(l.Protocol)})
+			listeners = append(listeners, l.object(o.Node))
 		}
 		pid, _ := strconv.Atoi(n.PID)
 		uptime, _ := n.UptimeMS.Int64()
@@ -147,7 +146,7 @@ func (v *status) Run(t *tool) error {
 	}
 	t.print.line("\nListeners\n")
 	for _, l := range o.Listeners {
-		t.print.line("Interface: %s, port: %s, protocol: %s, purpose: %s", bracketed(l.Address), l.Port, l.Protocol, purpose(l.Protocol))
+		t.print.line("I%s", l.text()[1:])
 	}
 	return nil
 }
@@ -167,15 +166,18 @@ func bracketed(addr string) string {
 
 // purpose says what a listener is for.
 func purpose(protocol string) string {
-	switch protocol {
-	case "amqp":
-		return "AMQP 0-9-1"
-	case "amqp/ssl":
-		return "AMQP 0-9-1 over TLS"
-	case "http":
-		return "HTTP API"
+	if p, ok := purposes[protocol]; ok {
+		return p
 	}
 	return protocol
+}
+
+var purposes = map[string]string{
+	"amqp": "AMQP 0-9-1", "amqp/ssl": "AMQP 0-9-1 over TLS", "http": "HTTP API", "https": "HTTP API over TLS (HTTPS)",
+	"mqtt": "MQTT", "mqtt/ssl": "MQTT over TLS", "stomp": "STOMP", "stomp/ssl": "STOMP over TLS",
+	"http/web-mqtt": "MQTT over WebSockets", "https/web-mqtt": "MQTT over WebSockets and TLS (HTTPS)",
+	"http/web-stomp": "STOMP over WebSockets", "https/web-stomp": "STOMP over WebSockets and TLS (HTTPS)",
+	"http/prometheus": "Prometheus exporter API over HTTP", "https/prometheus": "Prometheus exporter API over TLS (HTTPS)",
 }
 
 type setClusterName struct {
