@@ -36,7 +36,7 @@ type Options struct {
 	// follows from it. Nil changes the broker's account only.
 	SetMemoryLimit func(n int64)
 	Control        Control // Nil if the process cannot be asked for anything.
-	MachineBytes   int64 // The memory that shares refer to; 0 if unknown.
+	MachineBytes   int64   // The memory that shares refer to; 0 if unknown.
 }
 
 // Listener is an open port.

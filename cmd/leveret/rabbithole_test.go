@@ -212,13 +212,15 @@ func TestRabbitHole(t *testing.T) {
 			t.Errorf("port: %+v", s)
 		}
 		for what, list := range map[string]func() (int, error){
-			"feature flags": func() (int, error) { l, err := h.ListFeatureFlags(); return len(l), err },
-			"policies":      func() (int, error) { l, err := h.ListPolicies(); return len(l), err },
-			"parameters":    func() (int, error) { l, err := h.ListRuntimeParameters(); return len(l), err },
+			"policies":   func() (int, error) { l, err := h.ListPolicies(); return len(l), err },
+			"parameters": func() (int, error) { l, err := h.ListRuntimeParameters(); return len(l), err },
 		} {
 			if n, err := list(); n != 0 || err != nil {
 				t.Errorf("%s: %d, %v", what, n, err)
 			}
+		}
+		if flags, err := h.ListFeatureFlags(); err != nil || len(flags) == 0 || flags[0].State != "enabled" {
+			t.Errorf("feature flags: %v, %v", flags, err)
 		}
 	})
 
