@@ -382,3 +382,10 @@ func (b *Broker) Renew(ctx context.Context, s *Session, c Credentials) error {
 	s.SetPrincipal(p)
 	return nil
 }
+
+// AccessExplainer is an AccessBackend that can say why it answers as it does,
+// for people.
+type AccessExplainer interface {
+	// Explain says what in the backend made q's answer, which it was given.
+	Explain(note any, q *AccessQuestion, yes bool, err error) string
+}
