@@ -43,6 +43,8 @@ type Options struct {
 	ConsumerTimeoutMS int64
 	// MaxConnections is how many sessions the broker admits; 0 for any number.
 	MaxConnections int
+	// MaxVHosts is how many virtual hosts there may be; 0 for any number.
+	MaxVHosts int
 	// MaxClients is how many clients (see Session.Attach) there may be,
 	// connected or not; 0 for any number.
 	MaxClients int
@@ -103,6 +105,7 @@ type Broker struct {
 	systemExchanges   []SystemExchange
 	loopbackUsers     []string
 	maxConnections    int
+	maxVHosts         int
 	queueMemory       int64
 	consumerTimeoutMS int64
 	maxClients        int
@@ -161,7 +164,7 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		node: o.NodeName, definitions: o.Definitions, log: o.Log, clock: o.Now, logger: o.Logger,
 		directory: new(auth.Directory), systemExchanges: o.SystemExchanges,
-		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections, maxClients: o.MaxClients,
+		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections, maxVHosts: o.MaxVHosts, maxClients: o.MaxClients,
 	}
 	b.Operator = Operator{Broker: b}
 	b.registry = newRegistry(b.rowEvent)

@@ -228,6 +228,9 @@ func (b Operator) PutVHost(d VHostDef) error {
 	}
 	b.changing.Lock()
 	defer b.changing.Unlock()
+	if b.maxVHosts > 0 && b.vhost(d.Name) == nil && b.vhosts.Load().Len() >= b.maxVHosts {
+		return errorf(Limit, "cannot create vhost '%s': vhost limit of %d is reached", d.Name, b.maxVHosts)
+	}
 	return b.commit(Change{Kind: DefVHost, Key: []string{d.Name}, Value: d, Was: AnyRevision})
 }
 

@@ -134,9 +134,8 @@ func (c *conn) openChannel(id uint16) error {
 		return raise(wire.ReplyNotAllowed, 0,
 			"number of channels opened (%d) has reached the negotiated channel_max (%d)", len(c.channels), max)
 	}
-	if limit, ok := c.srv.addChannel(c.user.name); !ok {
-		return raise(wire.ReplyNotAllowed, 0,
-			"number of channels opened for user '%s' has reached the maximum allowed user limit of %d", c.user.name, limit)
+	if e := c.srv.addChannel(c.user.name); e != nil {
+		return e
 	}
 	ch := &channel{conn: c, id: id, user: c.user.name}
 	ch.publisher = c.session.NewPublisher(ch)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"leveret/adapters/amqp/wire"
 	"leveret/adapters/internal/netx"
 	"leveret/core"
 	"leveret/core/auth"
@@ -43,6 +44,10 @@ type Options struct {
 	Heartbeat  uint16 // Seconds, proposed to clients. [60]; NoHeartbeat proposes none.
 
 	NoHeartbeat bool
+
+	// MaxChannels is how many channels all connections together may have open;
+	// 0 for any number.
+	MaxChannels int
 
 	// MaxMessageSize bounds a message's body in bytes. [128 MiB]
 	MaxMessageSize uint64
@@ -90,6 +95,7 @@ type Server struct {
 		sync.Mutex
 		conns    map[*conn]struct{}
 		channels map[string]int64 // Open channels by user.
+		open     int64            // All of them.
 		closing  bool
 	}
 }
@@ -214,22 +220,30 @@ func (s *Server) remove(c *conn) {
 	delete(s.mu.conns, c)
 }
 
-// addChannel counts one more channel of a user, if its limit allows it.
-func (s *Server) addChannel(user string) (limit int64, ok bool) {
+// addChannel counts one more channel of a user, if its limit and that of the
+// node allow it.
+func (s *Server) addChannel(user string) *exception {
 	u, _ := s.broker.Auth().User(user)
 	limit, limited := u.Limit(auth.LimitChannels)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if limited && s.mu.channels[user] >= limit {
-		return limit, false
+		return raise(wire.ReplyNotAllowed, 0,
+			"number of channels opened for user '%s' has reached the maximum allowed user limit of %d", user, limit)
+	}
+	if most := int64(s.opts.MaxChannels); most > 0 && s.mu.open >= most {
+		return raise(wire.ReplyNotAllowed, 0,
+			"number of channels opened on node '%s' has reached the maximum allowed limit of %d", s.broker.NodeName(), most)
 	}
 	s.mu.channels[user]++
-	return limit, true
+	s.mu.open++
+	return nil
 }
 
 func (s *Server) removeChannel(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mu.open--
 	if s.mu.channels[user]--; s.mu.channels[user] == 0 {
 		delete(s.mu.channels, user)
 	}

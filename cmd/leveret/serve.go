@@ -70,7 +70,11 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return err
 	}
-	broker, err := newBroker(&s.Serve, set, stored, log)
+	access, keepAccess, err := accessSteps(&s.Serve, set, log)
+	if err != nil {
+		return errors.Join(usageError{err}, stored.close())
+	}
+	broker, err := newBroker(&s.Serve, set, access, stored, log)
 	if err != nil {
 		return err
 	}
@@ -90,6 +94,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Mechanisms:       s.AuthMechanisms,
 		CertificateUser:  byCertificate(&s.Serve, true),
 		ChannelMax:       s.AMQPChannelMax(),
+		MaxChannels:      s.MaxChannels,
 		FrameMax:         uint32(s.FrameMax),
 		Heartbeat:        uint16(s.Heartbeat / time.Second),
 		NoHeartbeat:      s.Heartbeat == 0,
@@ -167,6 +172,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		}
 	})
 	background.Go(func() { mgmtServer.Run(inBackground) })
+	background.Go(func() { keepAccess(inBackground) })
 	if stored.store != nil {
 		broker.Alarms().SetDiskLimit(set.DiskFreeBytes)
 	}
@@ -269,7 +275,7 @@ func reloadOnHangup(s *certs.Store) (stop func()) {
 }
 
 // newBroker makes the broker and imports --load-definitions.
-func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog.Logger) (*core.Broker, error) {
+func newBroker(s *config.Serve, set *config.Settings, access []core.AccessStep, stored *storage, log *slog.Logger) (*core.Broker, error) {
 	o := core.Options{
 		Definitions:       stored.definitions,
 		Log:               stored.log,
@@ -280,6 +286,9 @@ func newBroker(s *config.Serve, set *config.Settings, stored *storage, log *slog
 		MemoryLimit:       set.MemoryBytes,
 		RefuseAfter:       s.RefuseAfter,
 		MaxClients:        s.MQTTMaxSessions,
+		MaxConnections:    s.MaxConnections,
+		MaxVHosts:         s.MaxVHosts,
+		Access:            access,
 		Logger:            log,
 		LoopbackUsers:     set.LoopbackUsers,
 		DefaultUser:       s.DefaultUser,

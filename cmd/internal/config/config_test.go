@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -192,4 +193,26 @@ func FuzzParseSize(f *testing.F) {
 			t.Errorf("%q: %d", s, n)
 		}
 	})
+}
+
+func TestAuthBackendsOfTheFile(t *testing.T) {
+	const text = "auth_backends.2 = internal\nauth_backends.1.authz = internal\nauth_backends.1.authn = http\nauth_backends.10 = oauth2\n" +
+		"auth_oauth2.signing_keys.b = /b.pem\nauth_oauth2.signing_keys.a = /a.pem\n" +
+		"auth_oauth2.scope_aliases.1.alias = admin\nauth_oauth2.scope_aliases.1.scope = r.tag:administrator r.read:*/*\nauth_oauth2.scope_prefix = ''\n"
+	s, _, err := loadText(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := authSteps(s.AuthBackends)
+	if err != nil || !reflect.DeepEqual(steps, [][]string{{"http", "internal"}, {"internal"}, {"oauth2"}}) {
+		t.Errorf("steps %v, %v", steps, err)
+	}
+	if !slices.Equal(s.OAuthKeys, []string{"a=/a.pem", "b=/b.pem"}) || !slices.Equal(s.OAuthAliases, []string{"admin=r.tag:administrator r.read:*/*"}) || s.OAuthPrefix != "none" {
+		t.Errorf("keys %q, aliases %q, prefix %q", s.OAuthKeys, s.OAuthAliases, s.OAuthPrefix)
+	}
+	for _, bad := range []string{"ldap", "http+", "", "internal,"} {
+		if _, err := authSteps(strings.Split(bad, ",")); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
 }

@@ -133,7 +133,11 @@ type loader struct {
 	listenerSSL          bool // management.listener.ssl
 	loopback             []string
 	tlsVersions          []string
-	importFrom           string // definitions.import_backend
+	backends             map[int][2]string // auth_backends: authn and authz
+	signingKeys          map[string]string
+	scopeAliases         map[string]string
+	aliases              map[string][2]string // auth_oauth2.scope_aliases.N: alias and scope
+	importFrom           string               // definitions.import_backend
 	importAt             Origin
 	pluginsAt            Origin
 }

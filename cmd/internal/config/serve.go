@@ -73,10 +73,44 @@ type Serve struct {
 	LoopbackUsers   []string `name:"loopback-users" group:"users" env:"LEVERET_LOOPBACK_USERS" default:"guest" placeholder:"NAME" help:"Users that may log in from this machine only; none for no such rule. [guest]"`
 	LoadDefinitions string   `name:"load-definitions" conf:"load_definitions,definitions.local.path,management.load_definitions,definitions.https.url" group:"users" env:"LEVERET_LOAD_DEFINITIONS" placeholder:"FILE" help:"Import this file as exported by RabbitMQ or leveret, at each start. The default user and virtual host are not made then."`
 
+	AuthBackends     []string      `name:"auth-backends" group:"access" env:"LEVERET_AUTH_BACKENDS" default:"internal" placeholder:"LIST" help:"Where users are looked for, in this order: internal, http, oauth2. NAME+RIGHTS asks one who the user is and the other what it may do. [internal]"`
+	AuthHold         time.Duration `name:"auth-cache-ttl" conf:"auth_cache.cache_ttl:ms" group:"access" env:"LEVERET_AUTH_CACHE_TTL" default:"15s" placeholder:"TIME" help:"How long a connection remembers what --auth-http answered about its permissions; 0 has it ask each time. [15s]"`
+	AuthHTTPMethod   string        `name:"auth-http-method" conf:"auth_http.http_method" group:"access" env:"LEVERET_AUTH_HTTP_METHOD" default:"get" enum:"get,post" placeholder:"METHOD" help:"How the web service is asked: get, with the password in the address, or post. [get]"`
+	AuthHTTPUser     string        `name:"auth-http-user-path" conf:"auth_http.user_path" group:"access" env:"LEVERET_AUTH_HTTP_USER_PATH" default:"http://localhost:8000/auth/user" placeholder:"URL" help:"Where the web service says who may log in. [http://localhost:8000/auth/user]"`
+	AuthHTTPVHost    string        `name:"auth-http-vhost-path" conf:"auth_http.vhost_path" group:"access" env:"LEVERET_AUTH_HTTP_VHOST_PATH" default:"http://localhost:8000/auth/vhost" placeholder:"URL" help:"Where it says who may enter a virtual host. [http://localhost:8000/auth/vhost]"`
+	AuthHTTPResource string        `name:"auth-http-resource-path" conf:"auth_http.resource_path" group:"access" env:"LEVERET_AUTH_HTTP_RESOURCE_PATH" default:"http://localhost:8000/auth/resource" placeholder:"URL" help:"Where it says who may do what to queues and exchanges. [http://localhost:8000/auth/resource]"`
+	AuthHTTPTopic    string        `name:"auth-http-topic-path" conf:"auth_http.topic_path" group:"access" env:"LEVERET_AUTH_HTTP_TOPIC_PATH" default:"http://localhost:8000/auth/topic" placeholder:"URL" help:"Where it says who may use which routing keys. [http://localhost:8000/auth/topic]"`
+	AuthHTTPTimeout  time.Duration `name:"auth-http-timeout" conf:"auth_http.request_timeout:ms" group:"access" env:"LEVERET_AUTH_HTTP_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long it may take to answer; then the client is refused. [10s]"`
+	AuthHTTPConnect  time.Duration `name:"auth-http-connect-timeout" conf:"auth_http.connection_timeout:ms" group:"access" env:"LEVERET_AUTH_HTTP_CONNECT_TIMEOUT" default:"0s" placeholder:"TIME" help:"How long a connection to it may take to open; 0 for --auth-http-timeout. [0s]"`
+	AuthHTTPCA       string        `name:"auth-http-ca" conf:"auth_http.ssl_options.cacertfile" group:"access" env:"LEVERET_AUTH_HTTP_CA" placeholder:"FILE" help:"The authorities whose certificate it may have, PEM; without it, those of the system."`
+	AuthHTTPCert     string        `name:"auth-http-cert" conf:"auth_http.ssl_options.certfile" group:"access" env:"LEVERET_AUTH_HTTP_CERT" placeholder:"FILE" help:"The certificate shown to it, PEM."`
+	AuthHTTPKey      string        `name:"auth-http-key" conf:"auth_http.ssl_options.keyfile" group:"access" env:"LEVERET_AUTH_HTTP_KEY" placeholder:"FILE" help:"That certificate's private key, PEM."`
+	AuthHTTPName     string        `name:"auth-http-server-name" conf:"auth_http.ssl_options.sni" group:"access" env:"LEVERET_AUTH_HTTP_SERVER_NAME" placeholder:"NAME" help:"The name that its certificate must have, if not that of its address."`
+	AuthHTTPVerify   bool          `name:"auth-http-verify" conf:"auth_http.ssl_options.verify:verify" group:"access" env:"LEVERET_AUTH_HTTP_VERIFY" default:"true" negatable:"" help:"Its certificate must be good. [true]"`
+	OAuthServer      string        `name:"oauth2-resource-server-id" conf:"auth_oauth2.resource_server_id" group:"access" env:"LEVERET_OAUTH2_RESOURCE_SERVER_ID" placeholder:"ID" help:"What tokens call this broker: their audience, and what their scopes begin with."`
+	OAuthPrefix      string        `name:"oauth2-scope-prefix" conf:"auth_oauth2.scope_prefix:text" group:"access" env:"LEVERET_OAUTH2_SCOPE_PREFIX" placeholder:"TEXT" help:"What scopes begin with instead of --oauth2-resource-server-id and a dot; none for nothing."`
+	OAuthScopesKey   string        `name:"oauth2-additional-scopes-key" conf:"auth_oauth2.additional_scopes_key" group:"access" env:"LEVERET_OAUTH2_ADDITIONAL_SCOPES_KEY" placeholder:"PATHS" help:"Claims that have scopes besides scope, as roles or realm.access, with spaces between."`
+	OAuthAliases     []string      `name:"oauth2-scope-aliases" group:"access" env:"LEVERET_OAUTH2_SCOPE_ALIASES" placeholder:"NAME=SCOPES" help:"Scopes that another name in a token stands for, with spaces between."`
+	OAuthSyntax      string        `name:"oauth2-scope-pattern-syntax" conf:"auth_oauth2.scope_pattern_syntax" group:"access" env:"LEVERET_OAUTH2_SCOPE_PATTERN_SYNTAX" default:"wildcard" enum:"wildcard,regex" placeholder:"SYNTAX" help:"What the patterns in scopes are: wildcard or regex. [wildcard]"`
+	OAuthClaims      []string      `name:"oauth2-preferred-username-claims" conf:"auth_oauth2.preferred_username_claims.*" group:"access" env:"LEVERET_OAUTH2_PREFERRED_USERNAME_CLAIMS" default:"sub,client_id" placeholder:"CLAIM" help:"The claims that may name the user, the first that is there does. [sub,client_id]"`
+	OAuthIssuer      string        `name:"oauth2-issuer" conf:"auth_oauth2.issuer" group:"access" env:"LEVERET_OAUTH2_ISSUER" placeholder:"URL" help:"Who tokens must be from; it also tells where its keys are, unless --oauth2-jwks does."`
+	OAuthJWKS        string        `name:"oauth2-jwks" conf:"auth_oauth2.jwks_uri,auth_oauth2.jwks_url" group:"access" env:"LEVERET_OAUTH2_JWKS" placeholder:"URL" help:"The JWK set with the keys of tokens, an address or a file."`
+	OAuthJWKSRefresh time.Duration `name:"oauth2-jwks-refresh" group:"access" env:"LEVERET_OAUTH2_JWKS_REFRESH" default:"15m" placeholder:"TIME" help:"How often the JWK set is read again; an unknown key has that done at once. [15m]"`
+	OAuthKeys        []string      `name:"oauth2-signing-keys" group:"access" env:"LEVERET_OAUTH2_SIGNING_KEYS" placeholder:"ID=FILE" help:"Keys of tokens that have a file each, PEM."`
+	OAuthDefaultKey  string        `name:"oauth2-default-key" conf:"auth_oauth2.default_key" group:"access" env:"LEVERET_OAUTH2_DEFAULT_KEY" placeholder:"ID" help:"The key of tokens that name none."`
+	OAuthAlgorithms  []string      `name:"oauth2-algorithms" conf:"auth_oauth2.algorithms.*" group:"access" env:"LEVERET_OAUTH2_ALGORITHMS" placeholder:"NAME" help:"How tokens may be signed, as RS256,ES256; without it, in any way that is safe."`
+	OAuthVerifyAud   bool          `name:"oauth2-verify-aud" conf:"auth_oauth2.verify_aud" group:"access" env:"LEVERET_OAUTH2_VERIFY_AUD" default:"true" negatable:"" help:"Tokens must be meant for --oauth2-resource-server-id. [true]"`
+	OAuthRequireExp  bool          `name:"oauth2-require-exp" conf:"auth_oauth2.require_exp" group:"access" env:"LEVERET_OAUTH2_REQUIRE_EXP" default:"true" negatable:"" help:"Tokens must expire. [true]"`
+	OAuthCA          string        `name:"oauth2-ca" conf:"auth_oauth2.https.cacertfile" group:"access" env:"LEVERET_OAUTH2_CA" placeholder:"FILE" help:"The authorities whose certificate the issuer may have, PEM; without it, those of the system."`
+	OAuthVerify      bool          `name:"oauth2-verify" conf:"auth_oauth2.https.verify:verify,auth_oauth2.https.peer_verification:verify" group:"access" env:"LEVERET_OAUTH2_VERIFY" default:"true" negatable:"" help:"The issuer's certificate must be good. [true]"`
+
 	MemoryLimit      MemoryLimit   `name:"memory-limit" conf:"vm_memory_high_watermark.relative,vm_memory_high_watermark.absolute" live:"" group:"limits" env:"LEVERET_MEMORY_LIMIT" default:"0.6" placeholder:"SIZE" help:"Messages may take this much memory before publishers have to wait: 2GiB, or 0.6 of the machine or container. [0.6]"`
 	DiskFreeLimit    DiskLimit     `name:"disk-free-limit" conf:"disk_free_limit.absolute,disk_free_limit.relative:times" live:"" group:"limits" env:"LEVERET_DISK_FREE_LIMIT" default:"50MB" placeholder:"SIZE" help:"Publishers have to wait while the data directory's disk has less room than this: 2GB, or 1.5x the memory of machine or container; 0 for no such rule. [50MB]"`
 	RefuseAfter      time.Duration `name:"refuse-after" group:"limits" env:"LEVERET_REFUSE_AFTER" default:"0s" placeholder:"TIME" help:"How long publishers wait while memory or disk is short, before they are refused instead (a nack, reason 0x97, an ERROR frame); 0 is for ever. [0s]"`
 	TotalMemory      Size          `name:"total-memory" conf:"total_memory_available_override_value" group:"limits" env:"LEVERET_TOTAL_MEMORY" default:"0" placeholder:"SIZE" help:"Take this for the memory of machine or container; 0 looks. [0]"`
+	MaxConnections   int           `name:"max-connections" conf:"max_connections:count,connection_max:count" group:"limits" env:"LEVERET_MAX_CONNECTIONS" default:"0" placeholder:"N" help:"Connections of clients there may be; 0 for any number. [0]"`
+	MaxChannels      int           `name:"max-channels" conf:"channel_max_per_node:count" group:"limits" env:"LEVERET_MAX_CHANNELS" default:"0" placeholder:"N" help:"Channels of AMQP there may be on all connections together; 0 for any number. [0]"`
+	MaxVHosts        int           `name:"max-vhosts" conf:"vhost_max:count" group:"limits" env:"LEVERET_MAX_VHOSTS" default:"0" placeholder:"N" help:"Virtual hosts there may be; 0 for any number. [0]"`
 	MaxMessageSize   Size          `name:"max-message-size" conf:"max_message_size" group:"limits" env:"LEVERET_MAX_MESSAGE_SIZE" default:"128MiB" placeholder:"SIZE" help:"The largest body a client may publish. [128MiB]"`
 	Heartbeat        time.Duration `name:"heartbeat" conf:"heartbeat:s" group:"limits" env:"LEVERET_HEARTBEAT" default:"60s" placeholder:"TIME" help:"The heartbeat offered to AMQP clients; 0 offers none. [60s]"`
 	ChannelMax       uint16        `name:"channel-max" conf:"channel_max,max_channels_per_connection" group:"limits" env:"LEVERET_CHANNEL_MAX" default:"2047" placeholder:"N" help:"Channels an AMQP connection may open; 0 for as many as the protocol can number. [2047]"`
@@ -156,12 +190,13 @@ type Settings struct {
 	PprofAddr      string     // Empty serves none.
 	NodeName       string
 	ClusterName    string
-	LoopbackUsers  []string // Not nil.
-	Definitions    []byte   // The file to import at start; nil for none.
-	MachineBytes   int64    // Memory of machine or container; 0 if unknown.
-	MemoryBytes    int64    // What live messages may take.
-	DiskFreeBytes  int64    // What is to be left free on the disk.
-	GoMemoryBytes  int64    // What the Go runtime is told to stay under.
+	LoopbackUsers  []string   // Not nil.
+	AuthSteps      [][]string // Backends of users: who says who one is, then who says what it may do, if others do.
+	Definitions    []byte     // The file to import at start; nil for none.
+	MachineBytes   int64      // Memory of machine or container; 0 if unknown.
+	MemoryBytes    int64      // What live messages may take.
+	DiskFreeBytes  int64      // What is to be left free on the disk.
+	GoMemoryBytes  int64      // What the Go runtime is told to stay under.
 }
 
 // Resolve checks s and works out what depends on the machine. Its errors name
@@ -204,6 +239,8 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, errors.New("--stomp-topic-exchange must not be empty")
 	case s.DefaultVHost == "":
 		return nil, errors.New("--default-vhost must not be empty")
+	case s.MaxConnections < 0 || s.MaxChannels < 0 || s.MaxVHosts < 0:
+		return nil, errors.New("--max-connections, --max-channels and --max-vhosts must not be negative")
 	case s.MaxMessageSize < 1:
 		return nil, errors.New("--max-message-size must be at least 1")
 	case s.FrameMax < 4096 || s.FrameMax > 1<<30:
@@ -238,6 +275,9 @@ func (s *Serve) Resolve() (*Settings, error) {
 
 	if out.NodeName = s.NodeName; out.NodeName == "" {
 		out.NodeName = "leveret@" + hostName()
+	}
+	if out.AuthSteps, err = authSteps(s.AuthBackends); err != nil {
+		return nil, err
 	}
 	out.LoopbackUsers = []string{}
 	if !only(s.LoopbackUsers, "none") {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,6 +41,42 @@ var specials = []special{
 			return l.assign("loopback-users", "none", at)
 		}
 		return l.assign("loopback-users", strings.Join(l.loopback, ","), at)
+	}),
+
+	onKey("auth_backends.*", func(l *loader, e Entry, stars []string, at Origin) error {
+		return l.backend(e, at, stars[0], 0)
+	}),
+	onKey("auth_backends.*.authn", func(l *loader, e Entry, stars []string, at Origin) error {
+		return l.backend(e, at, stars[0], 0)
+	}),
+	onKey("auth_backends.*.authz", func(l *loader, e Entry, stars []string, at Origin) error {
+		return l.backend(e, at, stars[0], 1)
+	}),
+	onKey("auth_oauth2.signing_keys.*", func(l *loader, e Entry, stars []string, at Origin) error {
+		return l.pair(&l.signingKeys, "oauth2-signing-keys", stars[0], e.Value, at)
+	}),
+	onKey("auth_oauth2.scope_aliases.*", func(l *loader, e Entry, stars []string, at Origin) error {
+		return l.pair(&l.scopeAliases, "oauth2-scope-aliases", stars[0], e.Value, at)
+	}),
+	onKey("auth_oauth2.scope_aliases.*.*", func(l *loader, e Entry, stars []string, at Origin) error {
+		if l.aliases == nil {
+			l.aliases = make(map[string][2]string)
+		}
+		a := l.aliases[stars[0]]
+		switch stars[1] {
+		case "alias":
+			a[0] = e.Value
+		case "scope":
+			a[1] = e.Value
+		default:
+			l.unknown(e)
+			return nil
+		}
+		l.aliases[stars[0]] = a
+		if a[0] == "" || a[1] == "" {
+			return l.remember(e, at)
+		}
+		return l.pair(&l.scopeAliases, "oauth2-scope-aliases", a[0], a[1], at)
 	}),
 
 	onKey("ssl_options.verify", func(l *loader, e Entry, _ []string, at Origin) (err error) {
@@ -196,6 +233,56 @@ var specials = []special{
 		}
 		return errors.Join(err, l.remember(e, at))
 	}),
+}
+
+// backend notes who is asked in step n of auth_backends: who the user is, at 0,
+// or what it may do, at 1.
+func (l *loader) backend(e Entry, at Origin, n string, place int) error {
+	name, ok := backendNames[e.Value]
+	if !ok {
+		l.report.Missing = append(l.report.Missing, Note{Problem{at.At, "users are known to internal, http and oauth2 only"}, e.Key})
+		return nil
+	}
+	number, err := strconv.Atoi(n)
+	if err != nil {
+		return fmt.Errorf("%q is no number", n)
+	}
+	if l.backends == nil {
+		l.backends = make(map[int][2]string)
+	}
+	step := l.backends[number]
+	step[place] = name
+	l.backends[number] = step
+	var list []string
+	for _, number := range slices.Sorted(maps.Keys(l.backends)) {
+		switch step := l.backends[number]; {
+		case step[0] == "": // Its authn has yet to come.
+		case step[1] == "" || step[1] == step[0]:
+			list = append(list, step[0])
+		default:
+			list = append(list, step[0]+"+"+step[1])
+		}
+	}
+	if len(list) == 0 {
+		return l.remember(e, at)
+	}
+	return l.assign("auth-backends", strings.Join(list, ","), at)
+}
+
+// pair adds NAME=VALUE to a flag's list.
+func (l *loader) pair(all *map[string]string, flag, name, value string, at Origin) error {
+	if strings.Contains(name+value, ",") {
+		return fmt.Errorf("%q must have no comma", name+"="+value)
+	}
+	if *all == nil {
+		*all = make(map[string]string)
+	}
+	(*all)[name] = value
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(*all)) {
+		list = append(list, name+"="+(*all)[name])
+	}
+	return l.assign(flag, strings.Join(list, ","), at)
 }
 
 // positive reads a limit.

@@ -33,6 +33,7 @@ var translations = map[string]func(text string) (string, error){
 		}
 		return "", fmt.Errorf("%q is not one of debug, info, notice, warning, error, critical, alert, emergency, none", text)
 	},
+	"verify":    oneOf(map[string]string{"verify_peer": "true", "verify_none": "false"}),
 	"formatter": oneOf(map[string]string{"plaintext": "text", "json": "json"}),
 	"frame":     oneOf(map[string]string{"text": "false", "binary": "true"}),
 	// A number, where RabbitMQ has infinity and we have 0.
@@ -60,6 +61,13 @@ var translations = map[string]func(text string) (string, error){
 	"all": func(text string) (string, error) {
 		if text == "none" {
 			return "all", nil
+		}
+		return text, nil
+	},
+	// A text that may be empty, where we write none.
+	"text": func(text string) (string, error) {
+		if text == "" {
+			return "none", nil
 		}
 		return text, nil
 	},
