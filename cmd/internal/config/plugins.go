@@ -25,16 +25,13 @@ var listening = map[string]plugin{
 
 // builtIn are plugins whose work is done anyway, or has nothing to do here.
 var builtIn = regexp.MustCompile(`^(rabbitmq_(management_agent|web_dispatch|.*_management|peer_discovery_.*|shovel|consistent_hash_exchange|random_exchange|recent_history_exchange|` +
-	`sharding|event_exchange|auth_mechanism_ssl|web_(stomp|mqtt)_examples|amqp_client|delayed_message_exchange|message_deduplication|top|auth_backend_internal_loopback)|amqp_client|cowboy|cowlib)$`)
+	`sharding|event_exchange|auth_mechanism_ssl|web_(stomp|mqtt)_examples|amqp_client|delayed_message_exchange|message_deduplication|top|auth_backend_(internal_loopback|http|oauth2|cache)|oauth2_client)|amqp_client|cowboy|cowlib)$`)
 
 // notHere are plugins that are missed, and what is instead.
 var notHere = map[string]string{
 	"rabbitmq_stream":              "the stream protocol of port 5552: streams are read and written over AMQP 0-9-1, MQTT and STOMP",
 	"rabbitmq_amqp1_0":             "AMQP 1.0: its clients are refused; AMQP 0-9-1 is served on the same port",
 	"rabbitmq_auth_backend_ldap":   "LDAP: users are the broker's own",
-	"rabbitmq_auth_backend_oauth2": "see auth_backends for who may log in",
-	"rabbitmq_auth_backend_http":   "see auth_backends for who may log in",
-	"rabbitmq_auth_backend_cache":  "the authentication cache",
 	"rabbitmq_federation":          "federation: use a shovel",
 	"rabbitmq_exchange_federation": "federation: use a shovel",
 	"rabbitmq_queue_federation":    "federation: use a shovel",
