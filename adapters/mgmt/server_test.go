@@ -35,7 +35,9 @@ func newFixture(t testing.TB) *fixture {
 // newFixtureAt is newFixture with a clock of its own.
 func newFixtureAt(t testing.TB, now func() int64) *fixture {
 	t.Helper()
-	b, err := core.New(core.Options{NodeName: "rabbit@localhost", Now: now})
+	b, err := core.New(core.Options{
+		NodeName: "rabbit@localhost", Now: now, SystemExchanges: []core.SystemExchange{{VHost: "/", Name: "amq.rabbitmq.event"}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"leveret/adapters/amqp"
+	"leveret/adapters/events"
 	"leveret/adapters/mgmt"
 	"leveret/adapters/mqtt"
 	"leveret/adapters/stomp"
@@ -45,7 +46,8 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	if tuned {
 		holdCollector()
 	}
-	log := s.Logger(io.err)
+	quiet := s.Logger(io.err)
+	log, tee := logTee(&s.Serve, quiet)
 	s.report.Log(log)
 
 	var secure *certs.Store
@@ -79,6 +81,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		return err
 	}
 	defer broker.Close()
+	told := newEvents(&s.Serve, broker, quiet, tee)
 
 	places := listeners.places()
 	amqpServer := amqp.NewServer(amqp.Options{
@@ -173,6 +176,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	})
 	background.Go(func() { mgmtServer.Run(inBackground) })
 	background.Go(func() { keepAccess(inBackground) })
+	background.Go(func() { told.Run(inBackground) })
 	if stored.store != nil {
 		broker.Alarms().SetDiskLimit(set.DiskFreeBytes)
 	}
@@ -283,6 +287,7 @@ func newBroker(s *config.Serve, set *config.Settings, access []core.AccessStep, 
 		QueueMemory:       int64(s.QueueMemory),
 		ConsumerTimeoutMS: s.ConsumerTimeout.Milliseconds(),
 		NodeName:          set.NodeName,
+		SystemExchanges:   events.SystemExchanges(s.EventExchangeVHost(), logVHost(s)),
 		MemoryLimit:       set.MemoryBytes,
 		RefuseAfter:       s.RefuseAfter,
 		MaxClients:        s.MQTTMaxSessions,

@@ -140,7 +140,11 @@ type Serve struct {
 
 	LogLevel  slog.Level `name:"log-level" conf:"log.console.level:level" live:"" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
 	LogFormat string     `name:"log-format" conf:"log.console.formatter:formatter" live:"" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
-	Pprof     string     `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
+
+	EventVHost  string `name:"event-exchange-vhost" group:"logging" env:"LEVERET_EVENT_EXCHANGE_VHOST" conf:"event_exchange.vhost" placeholder:"VHOST" help:"The virtual host that has the exchange amq.rabbitmq.event, where the broker tells what happens; none for no such exchange. [that of --default-vhost]"`
+	LogExchange bool   `name:"log-exchange" group:"logging" env:"LEVERET_LOG_EXCHANGE" conf:"log.exchange" help:"Publish the log, too, to the exchange amq.rabbitmq.log of the default virtual host, with the level as routing key."`
+
+	Pprof string `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
 }
 
 // InMemory is the data directory of a broker that keeps nothing.
@@ -372,6 +376,18 @@ func GoMemory(limit, machine int64) int64 {
 		soft = max(ceiling, limit)
 	}
 	return soft
+}
+
+// EventExchangeVHost is the virtual host of the exchange for events, "" if there
+// is to be none.
+func (s *Serve) EventExchangeVHost() string {
+	switch s.EventVHost {
+	case "":
+		return s.DefaultVHost
+	case "none":
+		return ""
+	}
+	return s.EventVHost
 }
 
 // Logger makes the logger that s asks for.

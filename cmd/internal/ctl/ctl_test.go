@@ -168,6 +168,13 @@ func TestVHostsAndPermissions(t *testing.T) {
 	r.wants(0, "-q list_vhost_limits -p shop", "")
 	r.wants(69, "list_vhost_limits -p nope", "")
 	r.wants(0, "-q delete_vhost shop", "")
+	r.wants(0, "add_vhost traced", "")
+	r.wants(0, "trace_on -p traced", "Starting tracing for vhost \"traced\" ...\nTrace enabled for vhost traced\n")
+	r.wants(0, "-s list_vhosts name tracing", "/\tfalse\ntraced\ttrue\n")
+	r.wants(0, "-q trace_off -p traced", "Trace disabled for vhost traced\n")
+	r.wants(69, "trace_on -p nope", "")
+	r.wants(69, "trace_off -p nope", "")
+	r.wants(0, "delete_vhost traced", "")
 }
 
 func TestObjects(t *testing.T) {

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"log/slog"
+
+	"leveret/adapters/events"
+	"leveret/cmd/internal/config"
+	"leveret/core"
+)
+
+// logTee has what is logged published as well, if s asks for that. Otherwise it
+// returns log, and nil.
+func logTee(s *config.Serve, log *slog.Logger) (*slog.Logger, *events.LogTee) {
+	if !s.LogExchange {
+		return log, nil
+	}
+	tee := events.NewLogTee(log.Handler())
+	return slog.New(tee), tee
+}
+
+// logVHost is where the exchange of the log is, "" for nowhere.
+func logVHost(s *config.Serve) string {
+	if s.LogExchange {
+		return s.DefaultVHost
+	}
+	return ""
+}
+
+// newEvents makes what publishes events, traces and the log. log is what it
+// writes to itself, which is not published.
+func newEvents(s *config.Serve, broker *core.Broker, log *slog.Logger, tee *events.LogTee) *events.Publisher {
+	return events.NewPublisher(events.Options{
+		Broker: broker, Logger: log, EventVHost: s.EventExchangeVHost(), Log: tee, LogVHost: logVHost(s),
+	})
+}
