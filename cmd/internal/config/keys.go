@@ -281,7 +281,7 @@ var rules = []rule{
 	{"log.*.formatter.**", Idle, nil, logWords},
 	{"log.console.use_colors", Idle, nil, logWords},
 	{"log.console.color_esc_seqs.*", Idle, nil, logWords},
-	{"log.exchange.level", Missing, nil, "the log exchange"},
+	{"log.exchange.level", Missing, nil, "the log exchange gets what the log gets"},
 	{"log.console", Missing, []string{"true"}, "the log goes to standard error"},
 	{"log.console.stdio", Missing, []string{"stderr"}, "the log goes to standard error"},
 	{"log.dir", Missing, nil, "the log goes to standard error"},
