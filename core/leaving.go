@@ -351,7 +351,7 @@ func (d *departure) arrived(err error) {
 	defer q.unlock()
 	l := &q.mu.leaving
 	if d.rules.deadKeepTrying {
-		q.broker.stats.deadConfirmed.Add(uint64(len(d.settle)))
+		q.broker.stats.deadConfirmed[q.kind].Add(uint64(len(d.settle)))
 	}
 	for _, s := range d.settle {
 		q.leftLocked(s)

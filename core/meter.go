@@ -316,7 +316,7 @@ type Churn struct {
 type stats struct {
 	declared, created, deleted atomic.Uint64
 	died                       [2][deadLetterStrategies][DeathReasons]atomic.Uint64
-	deadConfirmed              atomic.Uint64
+	deadConfirmed              [2]atomic.Uint64
 }
 
 // Churn returns how many queues came and went. What was stored when the broker
@@ -334,9 +334,9 @@ func (b *Broker) Died(k QueueKind, s DeadLetterStrategy) (n [DeathReasons]uint64
 	return n
 }
 
-// DeadLettersConfirmed returns how many messages have arrived that a queue of the
-// at-least-once strategy sent off.
-func (b *Broker) DeadLettersConfirmed() uint64 { return b.stats.deadConfirmed.Load() }
+// DeadLettersConfirmed returns how many messages have arrived that queues of a
+// kind, classic or quorum, sent off under the at-least-once strategy.
+func (b *Broker) DeadLettersConfirmed(k QueueKind) uint64 { return b.stats.deadConfirmed[k].Load() }
 
 // countDeathLocked counts a message that dies in q.
 func (q *classic) countDeathLocked(reason deathReason) {

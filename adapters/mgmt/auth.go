@@ -81,6 +81,12 @@ func bearerToken(r *http.Request) (token string, ok bool) {
 	return strings.TrimSpace(token), true
 }
 
+// AdmitMonitor answers those who may not look at figures of the broker, and
+// reports whether r comes from somebody who may.
+func (s *Server) AdmitMonitor(w http.ResponseWriter, r *http.Request) bool {
+	return s.newCall(w, r).admit(monitoring)
+}
+
 // login finds out who the client is.
 func (c *call) login(name, password string) error {
 	peer, _, _ := net.SplitHostPort(c.r.RemoteAddr)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"leveret/adapters/mgmt/internal/process"
 	"leveret/core"
 )
 
@@ -39,7 +40,7 @@ func (c *call) getNodeMemory() error {
 // nodeValues are what this process uses, in the order of ratedNames.
 func (s *Server) nodeValues() values {
 	free, _ := s.broker.Alarms().DiskFree()
-	return values{residentBytes(), int64(openFiles()), int64(runtime.NumGoroutine()), max(free, 0)}
+	return values{process.ResidentBytes(), int64(process.OpenFiles()), int64(runtime.NumGoroutine()), max(free, 0)}
 }
 
 // goroutinesMax stands where Erlang's limit of processes does: there is none,
@@ -59,7 +60,7 @@ func (s *Server) nodeObject() object {
 		"name": s.node(), "type": "disc", "running": true, "being_drained": s.suspended(), "os_pid": strconv.Itoa(os.Getpid()),
 		"uptime": time.Since(s.started).Milliseconds(), "run_queue": 0, "processors": runtime.NumCPU(), "rates_mode": "basic",
 		"mem_limit": memory.Limit(), "mem_alarm": memoryAlarm, "mem_calculation_strategy": "rss",
-		"disk_free_limit": diskLimit, "disk_free_alarm": diskAlarm, "fd_total": fileLimit(), "proc_total": goroutinesMax,
+		"disk_free_limit": diskLimit, "disk_free_alarm": diskAlarm, "fd_total": process.FileLimit(), "proc_total": goroutinesMax,
 		"partitions": []string{}, "cluster_links": []string{}, "applications": []object{}, "log_files": []string{}, "config_files": []string{},
 		"enabled_plugins": plugins, "exchange_types": exchangeTypes(), "contexts": s.contexts(),
 		"auth_mechanisms": []object{

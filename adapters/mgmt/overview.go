@@ -48,7 +48,7 @@ func (c *call) getOverview() error {
 		"product_name": "Leveret", "product_version": c.s.opts.Version,
 		"erlang_version": runtime.Version(), "erlang_full_version": runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
 		"rates_mode": "basic", "sample_retention_policies": object{"global": []int{}, "basic": []int{}, "detailed": []int{}},
-		"exchange_types": exchangeTypes(), "cluster_name": c.s.clusterName(), "default_queue_type": string(core.QueueClassic),
+		"exchange_types": exchangeTypes(), "cluster_name": c.s.ClusterName(), "default_queue_type": string(core.QueueClassic),
 		"release_series_support_status": "supported", "disable_stats": false, "enable_queue_totals": false,
 		"cluster_tags": object{}, "node_tags": object{}, "statistics_db_event_queue": 0,
 		"queue_totals": queueTotals, "object_totals": totals, "node": c.s.node(),
@@ -125,8 +125,8 @@ func (c *call) getVersion() error { return c.ok(RabbitVersion) }
 // clusterNameKey is the global parameter that holds the name of the cluster.
 const clusterNameKey = "cluster_name"
 
-// clusterName is the name shown for the broker.
-func (s *Server) clusterName() string {
+// ClusterName is the name shown for the broker.
+func (s *Server) ClusterName() string {
 	var name string
 	if json.Unmarshal(s.broker.Global(clusterNameKey), &name) == nil && name != "" {
 		return name
@@ -134,7 +134,7 @@ func (s *Server) clusterName() string {
 	return s.node()
 }
 
-func (c *call) getClusterName() error { return c.ok(object{"name": c.s.clusterName()}) }
+func (c *call) getClusterName() error { return c.ok(object{"name": c.s.ClusterName()}) }
 
 func (c *call) putClusterName() error {
 	b, err := c.body()

@@ -284,3 +284,22 @@ func (r *sampler) channelRates(row *core.Row) map[string]float64 {
 	}
 	return out
 }
+
+// QueueRates says how many messages a second came to a queue, left it and were
+// acked between the last two looks, and in which part of that time its consumers
+// could have taken more.
+func (s *Server) QueueRates(q core.Queue, i *core.QueueInfo) (publish, deliver, ack, capacity float64) {
+	o := q.Options()
+	r := s.rates.sample(rateKey{ratedQueue, o.VHost, o.Name})
+	if i.Consumers > 0 {
+		capacity = min(1, max(0, 1-r.rate(blockedMS)/1000))
+	}
+	return r.rate(statPublish), r.rate(statDeliverGet), r.rate(statAck), capacity
+}
+
+// Where these are among queueStats.
+var (
+	statPublish    = slices.Index(queueStats, "publish")
+	statDeliverGet = slices.Index(queueStats, "deliver_get")
+	statAck        = slices.Index(queueStats, "ack")
+)
