@@ -17,7 +17,7 @@ ends = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*(end.getsockname()[1] for end in ends))')
 	export AMQP_PORT
 	bin/leveret --data-dir :memory: --amqp-addr "127.0.0.1:$AMQP_PORT" --http-addr "127.0.0.1:$HTTP_PORT" \
-		--stomp-addr none --web-stomp-addr none --mqtt-addr none --web-mqtt-addr none &
+		--stomp-addr none --web-stomp-addr none --mqtt-addr none --web-mqtt-addr none --prometheus-addr none &
 	broker=$!
 	trap 'kill "$broker" 2>/dev/null; wait "$broker" 2>/dev/null || true' EXIT
 	.venv/bin/python - <<'PY'

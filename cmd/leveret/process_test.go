@@ -69,7 +69,7 @@ func launch(t *testing.T, args ...string) *process {
 	p := &process{t: t, addrs: map[string]string{}, stderr: &lockedBuffer{}, done: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], append([]string{"--data-dir=:memory:", "--amqp-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0"}, args...)...)
 	p.cmd.Env = append(os.Environ(), asLeveret+"=1", "LEVERET_STOMP_ADDR=none", "LEVERET_WEB_STOMP_ADDR=none",
-		"LEVERET_MQTT_ADDR=none", "LEVERET_WEB_MQTT_ADDR=none")
+		"LEVERET_MQTT_ADDR=none", "LEVERET_WEB_MQTT_ADDR=none", "LEVERET_PROMETHEUS_ADDR=none")
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -240,7 +240,7 @@ func TestPortTaken(t *testing.T) {
 	}
 	defer ln.Close()
 	for _, flag := range []string{
-		"--amqp-addr", "--mqtt-addr", "--web-mqtt-addr", "--http-addr", "--stomp-addr", "--web-stomp-addr", "--pprof",
+		"--amqp-addr", "--mqtt-addr", "--web-mqtt-addr", "--http-addr", "--stomp-addr", "--web-stomp-addr", "--prometheus-addr", "--pprof",
 	} {
 		p := launch(t, flag+"="+ln.Addr().String())
 		if code := p.wait(); code != exitFail {
@@ -279,6 +279,7 @@ func TestStartsFast(t *testing.T) {
 // noPorts are flags of a broker that takes no port that others may have.
 var noPorts = []string{
 	"--amqp-addr=127.0.0.1:0", "--http-addr=none", "--mqtt-addr=none", "--web-mqtt-addr=none", "--stomp-addr=none", "--web-stomp-addr=none",
+	"--prometheus-addr=none",
 }
 
 func TestUsage(t *testing.T) {

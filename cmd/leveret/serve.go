@@ -24,6 +24,7 @@ import (
 	"leveret/adapters/amqp"
 	"leveret/adapters/events"
 	"leveret/adapters/mgmt"
+	"leveret/adapters/mgmt/prometheus"
 	"leveret/adapters/mqtt"
 	"leveret/adapters/stomp"
 	"leveret/cmd/internal/certs"
@@ -164,6 +165,21 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		MachineBytes: set.MachineBytes,
 		Control:      ops,
 	})
+	metrics := prometheus.Options{
+		Broker:        broker,
+		Logger:        log,
+		Version:       version,
+		RabbitVersion: mgmt.RabbitVersion,
+		Started:       began,
+		Cluster:       mgmtServer.ClusterName,
+		Path:          s.PrometheusPath,
+		PerObject:     s.PrometheusPerObject,
+		Rates:         mgmtServer.QueueRates,
+	}
+	if s.PrometheusAuth {
+		metrics.Admit = mgmtServer.AdmitMonitor
+	}
+	metricsServer := prometheus.NewServer(metrics)
 
 	// The broker's clock and the sampler outlive the adapters: what clients do
 	// while they leave still counts.
@@ -224,6 +240,8 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 				return mqttServer.ServeWebSocket(serving, l)
 			case config.HTTP:
 				return mgmtServer.Serve(serving, l)
+			case config.Prometheus:
+				return metricsServer.Serve(serving, l)
 			}
 			return serveProfiles(serving, l)
 		})
@@ -390,13 +408,13 @@ func listen(set *config.Settings, secure *certs.Store, patience time.Duration, l
 
 var namesForPeople = map[string]string{
 	config.AMQP: "AMQP", config.MQTT: "MQTT", config.WebMQTT: "MQTT over WebSocket", config.HTTP: "HTTP",
-	config.STOMP: "STOMP", config.WebSTOMP: "STOMP over WebSocket",
+	config.STOMP: "STOMP", config.WebSTOMP: "STOMP over WebSocket", config.Prometheus: "metrics",
 }
 
 // tlsNames are what the API calls protocols over TLS.
 var tlsNames = map[string]string{
 	config.AMQP: "amqp/ssl", config.MQTT: "mqtt/ssl", config.WebMQTT: "https/web-mqtt", config.HTTP: "https",
-	config.STOMP: "stomp/ssl", config.WebSTOMP: "https/web-stomp",
+	config.STOMP: "stomp/ssl", config.WebSTOMP: "https/web-stomp", config.Prometheus: "https/prometheus",
 }
 
 // close closes all; a server that has stopped has done so already.

@@ -166,6 +166,7 @@ func startLeveretOn(binary, logPath, dataDir string, addrs []string) (*leveret, 
 		"--web-stomp-addr", addrs[3],
 		"--mqtt-addr", addrs[4],
 		"--web-mqtt-addr", "none",
+		"--prometheus-addr", "none",
 		"--log-level", "info",
 	)
 	b.cmd.Stdout, b.cmd.Stderr = log, log

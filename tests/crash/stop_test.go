@@ -150,7 +150,7 @@ func (p *place) refused() string {
 	ctx, cancel := context.WithTimeout(p.Context(), patience)
 	defer cancel()
 	argv := append(p.run[:len(p.run):len(p.run)], leveret, "--data-dir", p.dir, "--amqp-addr", "127.0.0.1:0", "--http-addr", "none",
-		"--stomp-addr", "none", "--web-stomp-addr", "none", "--mqtt-addr", "none", "--web-mqtt-addr", "none")
+		"--stomp-addr", "none", "--web-stomp-addr", "none", "--mqtt-addr", "none", "--web-mqtt-addr", "none", "--prometheus-addr", "none")
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	if p.uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: p.uid, Gid: p.uid}}

@@ -188,6 +188,35 @@ func (s *Server) counts(w *writer) {
 	w.one(prefix+"queues", gauge, "Queues available", float64(n))
 }
 
+// logins writes who has tried to log in.
+func (s *Server) logins(w *writer, p string, sources bool) {
+	attempts := s.opts.Broker.LoginAttempts()
+	rows, name := attempts.Protocols(), "auth_attempts"
+	if sources {
+		rows, name = attempts.Sources(), "auth_attempts_detailed"
+	}
+	labels := make([]byte, 0, 256)
+	for _, m := range []struct {
+		name, help string
+		value      func(r *core.LoginAttemptRow) uint64
+	}{
+		{"_total", "Total number of authentication attempts", func(r *core.LoginAttemptRow) uint64 { return r.Succeeded + r.Failed }},
+		{"_succeeded_total", "Total number of successful authentication attempts", func(r *core.LoginAttemptRow) uint64 { return r.Succeeded }},
+		{"_failed_total", "Total number of failed authentication attempts", func(r *core.LoginAttemptRow) uint64 { return r.Failed }},
+	} {
+		w.head(p+name+m.name, counter, m.help)
+		for i := range rows {
+			r := &rows[i]
+			if labels = labels[:0]; sources {
+				labels = appendLabels(labels, "remote_address", r.Peer, "username", r.User, "protocol", r.Protocol)
+			} else {
+				labels = appendLabels(labels, "protocol", r.Protocol)
+			}
+			w.sample(p+name+m.name, labels, float64(m.value(r)))
+		}
+	}
+}
+
 // alarms writes which are set.
 func (s *Server) alarms(w *writer) {
 	memory, disk := 0.0, 0.0

@@ -239,6 +239,12 @@ func (s *Server) write(out io.Writer, c *scrape) {
 		s.churn(w, p)
 	}
 	s.node(w, p, c.wants("node_coarse_metrics", false), c.wants("node_metrics", false), c.wants("node_persister_metrics", false))
+	if c.wants("auth_attempt_metrics", false) {
+		s.logins(w, p, false)
+	}
+	if c.wants("auth_attempt_detailed_metrics", true) {
+		s.logins(w, p, true)
+	}
 	s.objects(w, c, p, ours)
 	if c.endpoint != "detailed" {
 		s.counts(w)

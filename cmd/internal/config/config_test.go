@@ -114,7 +114,7 @@ func TestRefusalsNameTheFlag(t *testing.T) {
 		{"--amqp-addr", "localhost"},
 		{"--amqp-addr", ":70000"},
 		{"--http-addr", "none,:1"},
-		{"--amqp-addr=none", "--http-addr=none", "--stomp-addr=none", "--web-stomp-addr=none", "--mqtt-addr=none", "--web-mqtt-addr=none"},
+		{"--amqp-addr=none", "--http-addr=none", "--stomp-addr=none", "--web-stomp-addr=none", "--mqtt-addr=none", "--web-mqtt-addr=none", "--prometheus-addr=none"},
 		{"--stomp-addr", "localhost"},
 		{"--web-stomp-addr", "x:y"},
 		{"--stomp-default-user="},

@@ -23,7 +23,7 @@ import (
 type Serve struct {
 	Config         []string `name:"config" group:"configuration" env:"LEVERET_CONFIG" placeholder:"FILE" help:"Read this file, in the format of rabbitmq.conf, or the files of this directory and of conf.d in it whose names end in .conf; repeated or with commas. [/etc/leveret/leveret.conf and conf.d there, if they exist]"`
 	Strict         bool     `name:"strict" group:"configuration" env:"LEVERET_STRICT" help:"Refuse to start when the configuration has something unknown in it, or asks for what is not there."`
-	EnabledPlugins []string `name:"enabled-plugins" group:"configuration" env:"LEVERET_ENABLED_PLUGINS" default:"all" placeholder:"PLUGIN" help:"Open only the listeners of these of RabbitMQ's plugins, besides AMQP: rabbitmq_management, rabbitmq_mqtt, rabbitmq_web_mqtt, rabbitmq_stomp, rabbitmq_web_stomp. [all]"`
+	EnabledPlugins []string `name:"enabled-plugins" group:"configuration" env:"LEVERET_ENABLED_PLUGINS" default:"all" placeholder:"PLUGIN" help:"Open only the listeners of these of RabbitMQ's plugins, besides AMQP: rabbitmq_management, rabbitmq_mqtt, rabbitmq_web_mqtt, rabbitmq_stomp, rabbitmq_web_stomp, rabbitmq_prometheus. [all]"`
 	Boot           Boot     `kong:"-"`
 
 	AMQPAddr       []string `name:"amqp-addr" conf:"listeners.tcp.*:addr" group:"listeners" env:"LEVERET_AMQP_ADDR" default:":5672" placeholder:"ADDR" help:"Where AMQP 0-9-1 clients connect: host:port, :port or port, repeated or with commas; none to serve no AMQP. [:5672]"`
@@ -31,6 +31,12 @@ type Serve struct {
 	WebMQTTAddr    []string `name:"web-mqtt-addr" conf:"web_mqtt.tcp.port:port,web_mqtt.tcp.ip:ip,web_mqtt.tcp.listener:addr" group:"listeners" env:"LEVERET_WEB_MQTT_ADDR" default:":15675" placeholder:"ADDR" help:"Where MQTT clients connect over WebSocket, path /ws; none to serve none. [:15675]"`
 	WebMQTTOrigins []string `name:"web-mqtt-origins" conf:"web_mqtt.allow_origins.*:all" group:"listeners" env:"LEVERET_WEB_MQTT_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
 	HTTPAddr       []string `name:"http-addr" conf:"management.tcp.port:port,management.tcp.ip:ip,management.listener.port:port,management.listener.ip:ip" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
+
+	PrometheusAddr      []string `name:"prometheus-addr" conf:"prometheus.tcp.port:port,prometheus.tcp.ip:ip,prometheus.tcp.listener:addr" group:"listeners" env:"LEVERET_PROMETHEUS_ADDR" default:":15692" placeholder:"ADDR" help:"Where Prometheus fetches metrics; none to serve none. [:15692]"`
+	PrometheusPath      string   `name:"prometheus-path" conf:"prometheus.path" group:"listeners" env:"LEVERET_PROMETHEUS_PATH" default:"/metrics" placeholder:"PATH" help:"The path of the metrics; /per-object, /detailed and /memory-breakdown are below it. [/metrics]"`
+	PrometheusPerObject bool     `name:"prometheus-per-object" conf:"prometheus.return_per_object_metrics" group:"listeners" env:"LEVERET_PROMETHEUS_PER_OBJECT" help:"That path itself has a row for each queue, channel, connection and exchange in place of sums."`
+	PrometheusTLSAddr   []string `name:"prometheus-tls-addr" conf:"prometheus.ssl.port:port,prometheus.ssl.ip:ip" group:"tls" env:"LEVERET_PROMETHEUS_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where Prometheus fetches metrics with TLS, for example :15691. [none]"`
+	PrometheusAuth      bool     `name:"prometheus-auth" conf:"prometheus.authentication.enabled" group:"listeners" env:"LEVERET_PROMETHEUS_AUTH" help:"Metrics are for users with the tag monitoring or administrator."`
 
 	STOMPAddr            []string `name:"stomp-addr" conf:"stomp.listeners.tcp.*:addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
 	WebSTOMPAddr         []string `name:"web-stomp-addr" conf:"web_stomp.tcp.port:port,web_stomp.port:port,web_stomp.tcp.ip:ip,web_stomp.tcp.listener:addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
@@ -183,6 +189,8 @@ const (
 	STOMP    = "stomp"
 	WebSTOMP = "http/web-stomp"
 	HTTP     = "http"
+
+	Prometheus = "http/prometheus"
 )
 
 // Settings are what Serve comes to on this machine.
@@ -323,6 +331,7 @@ func (s *Serve) listeners(out *Settings) error {
 		{MQTT, "--mqtt-addr", false, s.MQTTAddr}, {MQTT, "--mqtt-tls-addr", true, s.MQTTTLSAddr},
 		{WebMQTT, "--web-mqtt-addr", false, s.WebMQTTAddr}, {WebMQTT, "--web-mqtt-tls-addr", true, s.WebMQTTTLSAddr},
 		{HTTP, "--http-addr", false, s.HTTPAddr}, {HTTP, "--https-addr", true, s.HTTPSAddr},
+		{Prometheus, "--prometheus-addr", false, s.PrometheusAddr}, {Prometheus, "--prometheus-tls-addr", true, s.PrometheusTLSAddr},
 		{STOMP, "--stomp-addr", false, s.STOMPAddr}, {STOMP, "--stomp-tls-addr", true, s.STOMPTLSAddr},
 		{WebSTOMP, "--web-stomp-addr", false, s.WebSTOMPAddr}, {WebSTOMP, "--web-stomp-tls-addr", true, s.WebSTOMPTLSAddr},
 	} {

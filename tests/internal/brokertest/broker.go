@@ -119,7 +119,7 @@ func startOnce(o Options) (*Broker, error) {
 	}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	b.cmd.Env = append(os.Environ(), "LEVERET_STOMP_ADDR="+b.STOMP, "LEVERET_WEB_STOMP_ADDR="+b.WebSTOMP,
-		"LEVERET_MQTT_ADDR="+b.MQTT, "LEVERET_WEB_MQTT_ADDR="+b.WebMQTT)
+		"LEVERET_MQTT_ADDR="+b.MQTT, "LEVERET_WEB_MQTT_ADDR="+b.WebMQTT, "LEVERET_PROMETHEUS_ADDR=none")
 	b.started = time.Now()
 	if err := b.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start leveret: %w", err)
