@@ -96,6 +96,6 @@ fuzz: ## Fuzz every decoder for FUZZTIME (10s) each
 
 .PHONY: clean
 clean: ## Remove what make built and installed
-	rm -rf bin build .venv
+	rm -rf bin build .venv tests/clients/java/target
 	find examples tests adapters -name node_modules -type d -prune -exec rm -rf {} +
 	find examples tests -name __pycache__ -type d -prune -exec rm -rf {} +

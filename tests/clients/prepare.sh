@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the client tests run: the pinned Python libraries into .venv, the
 # pinned Node packages into node_modules beside their package.json, and Debian's
-# mosquitto-clients and chromium if they are missing. Does nothing when all are
-# newer than the files that pin them. With an argument, python, node, mosquitto
+# mosquitto-clients, JDK, Maven and chromium if they are missing, and builds the
+# Java programs. Does nothing when all are
+# newer than the files that pin them. With an argument, python, node, mosquitto,
+# java
 # or browser, it installs only those.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -55,6 +57,16 @@ prepare_mosquitto() {
 	command -v mosquitto_pub >/dev/null 2>&1 || debian mosquitto-clients
 }
 
+prepare_java() {
+	command -v javac >/dev/null 2>&1 || debian default-jdk-headless
+	command -v mvn >/dev/null 2>&1 || debian maven
+	java_stamp=tests/clients/java/target/.built
+	if [ ! -e "$java_stamp" ] || [ -n "$(find tests/clients/java/pom.xml tests/clients/java/src -newer "$java_stamp")" ]; then
+		(cd tests/clients/java && mvn -q -B clean package)
+		touch "$java_stamp"
+	fi
+}
+
 prepare_browser() {
 	command -v chromium >/dev/null 2>&1 || debian chromium
 }
@@ -63,12 +75,14 @@ case "${1:-all}" in
 python) prepare_python ;;
 node) prepare_node ;;
 mosquitto) prepare_mosquitto ;;
+java) prepare_java ;;
 browser) prepare_browser ;;
 all)
 	prepare_python
 	prepare_node
 	prepare_mosquitto
+	prepare_java
 	prepare_browser
 	;;
-*) die "usage: $0 [python|node|mosquitto|browser]" ;;
+*) die "usage: $0 [python|node|mosquitto|java|browser]" ;;
 esac
