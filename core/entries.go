@@ -441,6 +441,22 @@ func (e *entries) revive(c *chunk, i int32, coldBytes int64) {
 	e.putBack(c, i)
 }
 
+// stay turns the entry at (c, i), which is leaving, into the ready one that it
+// was, with flags but for flagTimed. bodyBytes is the length of its body.
+func (e *entries) stay(c *chunk, i int32, flags uint8, bodyBytes int64) {
+	e.leaving--
+	e.out++
+	if c.msg == nil || c.msg[i] == nil {
+		c.state[i] |= flagCold
+		c.cold++
+		c.coldBytes += bodyBytes
+		c.level.cold++
+		e.cold++
+	}
+	e.putBack(c, i)
+	c.state[i] = c.state[i]&^(flagRedelivered|flagTimed) | flags&flagRedelivered
+}
+
 // putBack turns the entry at (c, i), which is out, into a ready one.
 func (e *entries) putBack(c *chunk, i int32) {
 	c.state[i] = c.state[i]&^stateMask | stateReady | flagRedelivered

@@ -71,6 +71,8 @@ type PeekOptions struct {
 	Match func(*Peeked) bool
 	// Stop, unless nil, says when to end early.
 	Stop func() bool
+
+	ends map[uint8]Seq // By priority, the first entry not to look at; nil for none.
 }
 
 // Peeked is a message as it lies in its queue, at one moment.
@@ -259,6 +261,10 @@ func (p *peeker) gatherFrom(l *level) (batch []Peeked, more bool) {
 				continue
 			}
 			s := c.base + Seq(i)
+			if p.o.ends != nil && s >= p.o.ends[l.prio] {
+				p.at.Seq = l.next
+				return batch, false
+			}
 			if len(batch) >= room || copied >= peekBytesAtOnce || cold >= peekReadAtOnce {
 				p.at.Seq = s
 				return batch, true

@@ -64,7 +64,7 @@ func (l *look) WriteHeader(status int) { l.status = status }
 // only now and then.
 func (l *look) admit(c *call, need right) bool {
 	epoch := c.s.broker.Auth().Epoch()
-	if l.since.IsZero() || l.epoch != epoch || time.Since(l.since) > loginFor {
+	if l.since.IsZero() || l.epoch != epoch || time.Since(l.since) > loginFor || expired(l.user.ExpiresAt) {
 		if !c.admit(need) {
 			return false
 		}
@@ -78,6 +78,9 @@ func (l *look) admit(c *call, need right) bool {
 	}
 	return true
 }
+
+// expired reports whether a time that may be zero, which is never, is over.
+func expired(at time.Time) bool { return !at.IsZero() && !time.Now().Before(at) }
 
 // at has the server answer GET u with what c's client may see.
 func (l *look) at(c *call, u *url.URL) {

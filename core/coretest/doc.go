@@ -42,6 +42,8 @@
 //	prefetch TAG N
 //	ack TAG BODY...  requeue TAG BODY...  reject TAG BODY... [requeue]
 //	get QUEUE [noack]                   ack, requeue, reject with the tag "got"
+//	peek QUEUE                          what is in it, whatever its state
+//	move QUEUE to=QUEUE|x=EXCHANGE [key=KEY]|origin [match=TEXT] [limit=N] [preview]
 //	advance DURATION                    move the clock
 //	show QUEUE                          counts
 //	consumers QUEUE                     its consumers

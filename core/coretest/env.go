@@ -275,6 +275,8 @@ var commands = map[string]func(e *Env, a *arguments) error{
 	"forget":      (*Env).forget,
 	"retained":    (*Env).retained,
 	"feed":        (*Env).feed,
+	"peek":        (*Env).peek,
+	"move":        (*Env).move,
 }
 
 func (e *Env) openSession(a *arguments) error {
