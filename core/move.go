@@ -122,6 +122,12 @@ func (s *Session) Move(ctx context.Context, o MoveOptions, progress func(MovePro
 	}
 }
 
+// MayMove returns the error that Move would begin with, if any.
+func (s *Session) MayMove(o MoveOptions) error {
+	_, err := s.newMover(&o)
+	return err
+}
+
 // PreviewMove says what Move would do, and does nothing. It looks until stop,
 // which may be nil, says otherwise.
 func (s *Session) PreviewMove(o MoveOptions, stop func() bool) (MovePreview, error) {
@@ -429,6 +435,18 @@ func homeOf(m *Message, in string) (h home, ok bool) {
 	}
 	h.exchange, h.keys = text(headerFirstDeath+"exchange"), []string{m.RoutingKey}
 	return h, true
+}
+
+// DeathReason is why m died last, as its headers tell; "" if they do not.
+func (m *Message) DeathReason() string {
+	headers := m.Properties().Headers
+	v, _ := headers.Get(headerDeaths)
+	if rows, _ := v.([]any); len(rows) > 0 {
+		return rowText(rows[0], "reason")
+	}
+	v, _ = headers.Get(headerLastDeath + "reason")
+	s, _ := v.(string)
+	return s
 }
 
 // sendHome takes a message back to where it came from, as it was then.

@@ -125,8 +125,9 @@ func newSampler(s *Server) *sampler {
 	return r
 }
 
-// Run keeps the rates up to date until ctx ends.
+// Run keeps the rates up to date until ctx ends. Then it ends moves, too.
 func (s *Server) Run(ctx context.Context) {
+	defer s.moves.stop()
 	t := time.NewTicker(sampleEvery)
 	defer t.Stop()
 	for {

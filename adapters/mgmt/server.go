@@ -56,6 +56,7 @@ type Server struct {
 	handler http.Handler
 	rates   *sampler
 	streams streams
+	moves   moves
 }
 
 // NewServer makes a server; Serve or Handler put it to work, Run keeps its
