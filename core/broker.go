@@ -154,6 +154,8 @@ type Broker struct {
 	stored struct {
 		sync.RWMutex
 		settings map[settingKey]any
+		// changed has, by component, whom to tell of its parameters.
+		changed map[string]func()
 	}
 }
 

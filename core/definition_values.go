@@ -97,6 +97,9 @@ type PolicyDef struct {
 type ParameterDef struct {
 	Component, VHost, Name string
 	Value                  string // JSON.
+	// User put it, and is whom the component acts as where it acts here; "" if
+	// it came out of a file. It is neither shown nor exported.
+	User string
 }
 
 // VHostLimitDef limits what a virtual host may hold. Its key is vhost, name.

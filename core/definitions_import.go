@@ -239,10 +239,15 @@ func (im *importer) parameters() error {
 			if !json.Valid(p.Value) {
 				return errorf(Invalid, "parameter '%s' of component '%s' in vhost '%s' has no value", p.Name, p.Component, v.name)
 			}
-			im.idle("parameter '%s' in vhost '%s' is kept, but this release has no component '%s' yet", p.Name, v.name, p.Component)
+			d := ParameterDef{Component: p.Component, VHost: v.name, Name: p.Name, Value: string(p.Value)}
+			if check := components[p.Component]; check == nil {
+				im.idle("parameter '%s' in vhost '%s' is kept, but this release has no component '%s' yet", p.Name, v.name, p.Component)
+			} else if err := check(im.broker, d); err != nil {
+				im.skip("parameter '%s' of component '%s' in vhost '%s': %v", p.Name, p.Component, v.name, err)
+				continue
+			}
 			err = im.broker.commit(Change{
-				Kind: DefParameter, Key: []string{p.Component, v.name, p.Name}, Was: AnyRevision,
-				Value: ParameterDef{Component: p.Component, VHost: v.name, Name: p.Name, Value: string(p.Value)},
+				Kind: DefParameter, Key: []string{p.Component, v.name, p.Name}, Was: AnyRevision, Value: d,
 			})
 		}
 		if err != nil {

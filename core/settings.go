@@ -44,10 +44,16 @@ func (k settingKey) parts() []string {
 func (b *Broker) applySetting(c *Change) {
 	b.stored.Lock()
 	defer b.stored.Unlock()
-	if k := keyOfSetting(c.Kind, c.Key); c.Value == nil {
+	k := keyOfSetting(c.Kind, c.Key)
+	if c.Value == nil {
 		delete(b.stored.settings, k)
 	} else {
 		b.stored.settings[k] = c.Value
+	}
+	if c.Kind == DefParameter {
+		if changed := b.stored.changed[k.key[0]]; changed != nil {
+			changed()
+		}
 	}
 }
 
@@ -98,8 +104,42 @@ func (b Operator) ClearGlobal(name string) error { return b.clearSetting(DefGlob
 func (b *Broker) Globals() []GlobalDef { return settings[GlobalDef](b, DefGlobal) }
 
 // parameterComponents are those whose parameters are kept. What they ask for
-// is not: they come out of other brokers, and go back there.
+// is done if the component is registered; if not, they come out of other brokers,
+// and go back there.
 var parameterComponents = []string{"shovel", "federation-upstream", "federation-upstream-set", "federation"}
+
+// components are those that act upon their parameters, with what refuses one.
+var components = map[string]func(*Broker, ParameterDef) error{}
+
+// RegisterComponent says that there is a component that acts upon parameters.
+// check refuses, with an error of kind Invalid, those that it cannot act upon;
+// nothing is stored then. Call it from an init function.
+func RegisterComponent(name string, check func(*Broker, ParameterDef) error) {
+	if components[name] != nil {
+		panic("core: component registered twice")
+	}
+	components[name] = check
+}
+
+// OnParameters has changed called after each change of a component's parameters,
+// in whatever way they changed; nil ends that. changed must neither block nor
+// call the broker.
+func (b *Broker) OnParameters(component string, changed func()) {
+	b.stored.Lock()
+	defer b.stored.Unlock()
+	if b.stored.changed == nil {
+		b.stored.changed = make(map[string]func())
+	}
+	b.stored.changed[component] = changed
+}
+
+// Parameter returns a parameter of a component.
+func (b *Broker) Parameter(component, vhost, name string) (ParameterDef, bool) {
+	b.stored.RLock()
+	defer b.stored.RUnlock()
+	d, ok := b.stored.settings[keyOfSetting(DefParameter, []string{component, vhost, name})].(ParameterDef)
+	return d, ok
+}
 
 // PutParameter creates or replaces a parameter of a component. Of vhost-limits
 // it sets the limits.
@@ -123,6 +163,14 @@ func (b Operator) PutParameter(d ParameterDef) error {
 		return nil
 	case !slices.Contains(parameterComponents, d.Component):
 		return errorf(Invalid, "Validation failed\n\ncomponent %s not found\n", d.Component)
+	}
+	if b.vhost(d.VHost) == nil {
+		return noVHost(d.VHost)
+	}
+	if check := components[d.Component]; check != nil {
+		if err := check(b, d); err != nil {
+			return err
+		}
 	}
 	return b.putSetting(DefParameter, d.VHost, d, d.Component, d.VHost, d.Name)
 }

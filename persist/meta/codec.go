@@ -58,6 +58,7 @@ const (
 	fieldDefinition = 11
 
 	fieldValue = 8 // ParameterDef, VHostLimitDef, GlobalDef
+	fieldPutBy = 9 // ParameterDef
 
 	fieldExpiry      = 8 // ClientDef
 	fieldKeepAlive   = 9
@@ -113,7 +114,7 @@ var knownFields = [...]uint64{
 	core.DefBinding:         0b0100_0100_0011_0110,
 	core.DefPolicy:          0b1111_0000_0110,
 	core.DefOperatorPolicy:  0b1111_0000_0110,
-	core.DefParameter:       0b0001_0000_1110,
+	core.DefParameter:       0b0011_0000_1110,
 	core.DefVHostLimit:      0b0001_0000_0110,
 	core.DefGlobal:          0b0001_0000_0010,
 	core.DefClient:          0b0011_1011_0000_0110,
@@ -264,6 +265,7 @@ func appendDefinition(dst []byte, kind core.DefinitionKind, key []string, value 
 		e.name(1, d.VHost)
 		e.name(2, d.Name)
 		e.text(fieldValue, d.Value)
+		e.text(fieldPutBy, d.User)
 	case core.VHostLimitDef:
 		fits = kind == core.DefVHostLimit
 		e.name(0, d.VHost)
@@ -563,6 +565,8 @@ func decodeDefinition(kind core.DefinitionKind, key []string, fields string) (an
 				v.Name = d.text
 			case fieldValue:
 				v.Value = d.text
+			case fieldPutBy:
+				v.User = d.text
 			}
 		}
 		out = v

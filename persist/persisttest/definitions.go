@@ -146,7 +146,7 @@ func Examples() []core.Change {
 		{Kind: core.DefOperatorPolicy, Key: []string{"v", "p"}, Value: core.PolicyDef{
 			VHost: "v", Name: "p", Pattern: ".*", ApplyTo: "all", Priority: 1 << 40, Definition: `{}`}},
 		{Kind: core.DefParameter, Key: []string{"shovel", "v", "s"}, Value: core.ParameterDef{
-			Component: "shovel", VHost: "v", Name: "s", Value: `{"a":1}`}},
+			Component: "shovel", VHost: "v", Name: "s", Value: `{"a":1}`, User: "u"}},
 		{Kind: core.DefVHostLimit, Key: []string{"v", "max-queues"}, Value: core.VHostLimitDef{
 			VHost: "v", Name: "max-queues", Value: -1}},
 		{Kind: core.DefGlobal, Key: []string{"cluster_name"}, Value: core.GlobalDef{
