@@ -98,7 +98,7 @@ type ParameterDef struct {
 	Component, VHost, Name string
 	Value                  string // JSON.
 	// User put it, and is whom the component acts as where it acts here; "" if
-	// it came out of a file. It is neither shown nor exported.
+	// it was there when the broker started. It is neither shown nor exported.
 	User string
 }
 

@@ -239,10 +239,10 @@ func (im *importer) parameters() error {
 			if !json.Valid(p.Value) {
 				return errorf(Invalid, "parameter '%s' of component '%s' in vhost '%s' has no value", p.Name, p.Component, v.name)
 			}
-			d := ParameterDef{Component: p.Component, VHost: v.name, Name: p.Name, Value: string(p.Value)}
+			d := ParameterDef{Component: p.Component, VHost: v.name, Name: p.Name, Value: string(p.Value), User: im.broker.user}
 			if check := components[p.Component]; check == nil {
 				im.idle("parameter '%s' in vhost '%s' is kept, but this release has no component '%s' yet", p.Name, v.name, p.Component)
-			} else if err := check(im.broker, d); err != nil {
+			} else if err := check(im.broker.Broker, d); err != nil {
 				im.skip("parameter '%s' of component '%s' in vhost '%s': %v", p.Name, p.Component, v.name, err)
 				continue
 			}

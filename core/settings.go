@@ -168,7 +168,7 @@ func (b Operator) PutParameter(d ParameterDef) error {
 		return noVHost(d.VHost)
 	}
 	if check := components[d.Component]; check != nil {
-		if err := check(b, d); err != nil {
+		if err := check(b.Broker, d); err != nil {
 			return err
 		}
 	}

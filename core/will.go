@@ -1,7 +1,5 @@
 package core
 
-import "leveret/core/auth"
-
 // Will is a message that a client leaves to be published when it is lost.
 type Will struct {
 	Exchange, RoutingKey string
@@ -116,7 +114,7 @@ func (w *will) publish(v *VHost, origin uint64, done func()) error {
 // principal is who publishes w.
 func (w *will) principal(b *Broker) (Principal, error) {
 	if w.user == "" {
-		return Principal{User: auth.User{Name: "will"}, grants: []Grant{{Backend: everything{}}}, holdMS: -1}, nil
+		return Unrestricted("will"), nil
 	}
 	user, ok := b.directory.User(w.user)
 	if !ok {

@@ -212,9 +212,9 @@ func (c *call) putParameter() error {
 	if err != nil {
 		return err
 	}
-	d := core.ParameterDef{Component: c.param("component"), VHost: c.param("vhost"), Name: c.param("name"), Value: string(value)}
+	d := core.ParameterDef{Component: c.param("component"), VHost: c.param("vhost"), Name: c.param("name"), Value: string(value), User: c.user.Name}
 	if err := c.acting().PutParameter(d); err != nil {
-		return err
+		return escaped(err)
 	}
 	return c.done(before == nil)
 }

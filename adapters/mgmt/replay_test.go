@@ -99,7 +99,7 @@ func furnish(f *fixture) {
 // skipped says why a row is not asked, "" if it is.
 func skipped(r *recorded) string {
 	for part, why := range map[string]string{
-		"/api/shovels":       "shovels come later",
+		"/api/shovels":       "no shovels run in this test",
 		"/api/auth/attempts": "login statistics come later", "127.0.0.1%3A49634": "MQTT comes later",
 		"/api/reset": "statistics that can be reset come later", "/cli": "no command line tool is offered for download",
 		"protocol-listener/mqtt": "MQTT comes later", "/api/connections?page=1": "recorded with four connections",

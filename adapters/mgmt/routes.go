@@ -128,8 +128,11 @@ func (s *Server) resources() []resource {
 		{"/operator-policies/{vhost}/{name}", policymaker, methods{
 			get: (*call).getOperatorPolicy, put: (*call).putOperatorPolicy, delete: (*call).deleteOperatorPolicy, write: administrator,
 		}},
-		{"/shovels", management, methods{get: (*call).getNothing}},
-		{"/shovels/{vhost}", inVHost, methods{get: (*call).getNothing}},
+		{"/shovels", monitoring, methods{get: (*call).listShovels}},
+		{"/shovels/{vhost}", monitoring, methods{get: (*call).listShovels}},
+		{"/shovels/{vhost}/{name}", monitoring, methods{get: (*call).getShovel, delete: (*call).deleteShovel}},
+		{"/shovels/vhost/{vhost}/{name}", monitoring, methods{get: (*call).getShovel, delete: (*call).deleteShovel}},
+		{"/shovels/vhost/{vhost}/{name}/restart", monitoring, methods{delete: (*call).restartShovel}},
 		{"/federation-links", management, methods{get: (*call).getNothing}},
 		{"/federation-links/{vhost}", inVHost, methods{get: (*call).getNothing}},
 		{"/parameters", policymaker, methods{get: (*call).listParameters}},

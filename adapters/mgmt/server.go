@@ -37,6 +37,8 @@ type Options struct {
 	SetMemoryLimit func(n int64)
 	Control        Control // Nil if the process cannot be asked for anything.
 	MachineBytes   int64   // The memory that shares refer to; 0 if unknown.
+	// Shovels are the dynamic shovels that run; nil if there are none.
+	Shovels Shovels
 }
 
 // Listener is an open port.

@@ -26,6 +26,7 @@ import (
 	"leveret/adapters/mgmt"
 	"leveret/adapters/mgmt/prometheus"
 	"leveret/adapters/mqtt"
+	"leveret/adapters/shovel"
 	"leveret/adapters/stomp"
 	"leveret/cmd/internal/certs"
 	"leveret/cmd/internal/config"
@@ -149,6 +150,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		}
 		return importDefinitions(broker, &s.Serve, set, log)
 	}}
+	shovels := shovel.NewManager(shovel.Options{Broker: broker, Logger: log})
 	mgmtServer := mgmt.NewServer(mgmt.Options{
 		Broker:    broker,
 		Logger:    log,
@@ -164,6 +166,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		},
 		MachineBytes: set.MachineBytes,
 		Control:      ops,
+		Shovels:      shovels,
 	})
 	metrics := prometheus.Options{
 		Broker:        broker,
@@ -222,6 +225,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 			adapters.Go(func() error { return mgmtServer.Serve(serving, ln) })
 		}
 	}
+	adapters.Go(func() error { return shovels.Run(serving) })
 	for _, l := range listeners {
 		adapters.Go(func() error {
 			if l.speaks != config.HTTP && l.speaks != protocolPprof {
