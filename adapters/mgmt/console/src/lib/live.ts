@@ -82,8 +82,10 @@ async function stream(path: string, every: number, signal: AbortSignal, seen: (d
         data = mergePatch(data, said);
       } else if (e.name === 'rows' && rows) {
         data = rows.apply(said as RowsEvent);
+        if (data === undefined) return; // We missed something: begin again.
       } else if (e.name === 'error') {
-        throw new ApiError(Number(said.status) || 500, String(said.error ?? 'error'), String(said.reason ?? ''));
+        const word = String(said?.error ?? 'error');
+        throw new ApiError(/not.found/i.test(word) ? 404 : /not_authori/.test(word) ? 401 : 500, word, String(said?.reason ?? ''));
       } else {
         continue;
       }

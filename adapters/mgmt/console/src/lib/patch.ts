@@ -20,18 +20,14 @@ export interface RowsEvent {
   [count: string]: Json;
 }
 
-/** keyOf is a row's identity, as the broker calls it in its changes. */
-function keyOf(row: Json): string {
-  return row.vhost !== undefined ? `${row.vhost}|${row.name}` : String(row.name);
-}
-
-/** RowSet is a list, bare or a page of one, whose rows change one by one. */
+/**
+ * RowSet is a list, bare or a page of one, whose rows change one by one. What
+ * the broker calls its rows is said by the first change after the whole list.
+ */
 export class RowSet {
-  private rows = new Map<string, Json>();
+  private rows: Map<string, Json> | undefined;
 
-  private constructor(private data: Json) {
-    for (const row of Array.isArray(data) ? data : data.items) this.rows.set(keyOf(row), row);
-  }
+  private constructor(private data: Json) {}
 
   /** of makes a set of a list; what is no list has none. */
   static of(data: Json): RowSet | undefined {
@@ -41,9 +37,11 @@ export class RowSet {
   /** apply gives the list after a change; undefined if it does not fit what was there. */
   apply(e: RowsEvent): Json | undefined {
     const { order, changed, ...counts } = e;
+    const before: Json[] = Array.isArray(this.data) ? this.data : this.data.items;
+    const known = this.rows ?? new Map(order.map((key, i) => [key, before[i]]));
     const next = new Map<string, Json>();
     for (const key of order) {
-      const old = this.rows.get(key);
+      const old = known.get(key);
       const row = key in changed ? mergePatch(old, changed[key]) : old;
       if (row === undefined) return undefined;
       next.set(key, row);

@@ -3,15 +3,19 @@ import { api, at, withQuery, type Json } from '../lib/api';
 import { ago, bytes, count, exchangeName, plural, rate, value } from '../lib/format';
 import { useLive } from '../lib/live';
 import { go, href, route, setQuery, to } from '../lib/router';
-import { allowed } from '../lib/session';
+import { allowed, mayAct } from '../lib/session';
 import { effective, settings } from '../lib/settings';
 import { Chart, depths, messageRates, RangePicker, sampled } from '../ui/chart';
 import { confirmAct, openDialog } from '../ui/dialog';
 import { Badge, Button, Facts, Failure, Loading, Menu, Note, Page, Panel, Stat, State, Stats, Tabs } from '../ui/parts';
 import { Table } from '../ui/table';
 import { say } from '../ui/toast';
+import { Browse } from '../ui/browse';
+import { Publish } from '../ui/publish';
 import { AddBinding } from './declare';
+import { moveFrom } from './move';
 import { QueueFeatures, queueState } from './queues';
+import { Tailing } from './tail';
 
 /** Queue is one queue or stream: how it does, what is in it, what can be done. */
 export function Queue({ parts: [vhost = '/', name = ''] }: { parts: string[] }) {
@@ -41,14 +45,20 @@ export function Queue({ parts: [vhost = '/', name = ''] }: { parts: string[] }) 
     act: () => api.delete(path), done: () => { say(`${name} is deleted`); go(href(['queues'], { vhost })); },
   });
   const tabs: [string, ComponentChildren][] = [
-    ['overview', 'Overview'], ['consumers', <>Consumers <span class="muted">{count(q.consumers)}</span></>], ['bindings', 'Bindings'], ['settings', 'Settings'],
+    ['overview', 'Overview'], ['messages', 'Messages'], ['consumers', <>Consumers <span class="muted">{count(q.consumers)}</span></>], ['bindings', 'Bindings'], ['settings', 'Settings'],
   ];
+  if (mayRead) tabs.push(['tail', 'Live tail']);
+  if (allowed('write', vhost, '')) tabs.splice(2, 0, ['publish', 'Publish']);
+  const move = (initial: 'queue' | 'origin', search = '') => moveFrom({ vhost, queue: name, initial, search, done: live.reload });
+  const mayMove = mayAct.value && mayRead && !isStream;
   return (
     <Page title={name} crumbs={crumbs}
       badges={<><State tone={tone}>{word}</State><Badge title="Virtual host">{vhost}</Badge><QueueFeatures of={q} />{q.policy && <a href={to.policy(vhost, q.policy)}><Badge tone="accent">policy {q.policy}</Badge></a>}</>}
       actions={<>
         {tab === 'overview' && <RangePicker />}
         <Menu label="Actions" items={[
+          mayMove && { name: 'Move messages…', act: () => move('queue') },
+          mayMove && { name: 'Send dead letters back…', act: () => move('origin') },
           mayRead && !isStream && { name: 'Purge…', act: purge, danger: true },
           mayConfigure && { name: 'Delete…', act: remove, danger: true },
         ]} />
@@ -66,6 +76,9 @@ export function Queue({ parts: [vhost = '/', name = ''] }: { parts: string[] }) 
       </Stats>
       <Tabs value={tab} options={tabs} onChange={(t) => setQuery({ tab: t === 'overview' ? undefined : t })} />
       {tab === 'overview' && <Overview q={q} />}
+      {tab === 'messages' && <Browse q={q} mayGet={mayAct.value && mayRead} onMove={mayMove ? (search) => move('queue', search) : undefined} />}
+      {tab === 'publish' && <Panel><Publish vhost={vhost} exchange="" queue={name} done={live.reload} /></Panel>}
+      {tab === 'tail' && <Tailing vhost={vhost} kind="queue" name={name} />}
       {tab === 'consumers' && <Consumers q={q} />}
       {tab === 'bindings' && <Bindings q={q} path={path} />}
       {tab === 'settings' && <Settings q={q} />}

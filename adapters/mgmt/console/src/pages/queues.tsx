@@ -36,7 +36,7 @@ export function QueueFeatures({ of: q, policy }: { of: Json; policy?: boolean })
 }
 
 const columns: Column[] = [
-  { id: 'name', title: 'Name', cell: (q) => <a class="name" href={to.queue(q.vhost, q.name)}>{q.name}</a> },
+  { id: 'name', title: 'Name', cell: (q) => <a class="name" href={to.queue(q.vhost, q.name)} title={q.name}>{q.name}</a> },
   { id: 'vhost', title: 'Vhost', roomy: true, cell: (q) => <a href={to.vhost(q.vhost)}>{q.vhost}</a> },
   { id: 'type', title: 'Type', off: true, cell: (q) => q.type },
   { id: 'features', title: 'Features', sort: false, roomy: true, cell: (q) => <QueueFeatures of={q} policy /> },

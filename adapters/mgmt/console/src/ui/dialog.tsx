@@ -33,8 +33,10 @@ function Frame({ children }: { children: ComponentChildren }) {
 }
 
 /** Ask is a dialog that ends in an act or not. What fails is said in it. */
-export function Ask({ title, act, children, verb, danger, disabled, wide, done }: {
+export function Ask({ title, act, children, verb, danger, disabled, wide, stay, done }: {
   title: string; verb: string; children: ComponentChildren; danger?: boolean; disabled?: boolean; wide?: boolean;
+  /** Stays open when it is done: its content then shows what came of it. */
+  stay?: boolean;
   /** Does it; a rejection keeps the dialog open and is shown. */
   act: () => Promise<unknown>;
   done?: () => void;
@@ -48,7 +50,8 @@ export function Ask({ title, act, children, verb, danger, disabled, wide, done }
       setBusy(true);
       setError(undefined);
       act().then(() => {
-        closeDialog();
+        if (stay) setBusy(false);
+        else closeDialog();
         done?.();
       }, (err) => {
         setBusy(false);

@@ -62,6 +62,9 @@ export const entries = (): Entry[] => groups.flatMap(([, all]) => all).filter((e
 
 export const linkTo = (e: Entry): string => href([e.page], e.scoped ? { vhost: vhost.value } : {});
 
+/** Pages that stand under another's entry. */
+const alias: Record<string, string> = { 'operator-policies': 'policies', nodes: 'node' };
+
 const menuOpen = signal(false);
 
 export function Shell({ children }: { children: ComponentChildren }) {
@@ -85,7 +88,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
                 {title && <h2>{title}</h2>}
                 <ul>
                   {shown.map((e) => (
-                    <li key={e.page}><a href={linkTo(e)} aria-current={here === e.page || here === 'operator-policies' && e.page === 'policies' ? 'page' : undefined}><Icon name={e.icon} />{e.name}</a></li>
+                    <li key={e.page}><a href={linkTo(e)} aria-current={here === e.page || (alias[here] ?? '') === e.page ? 'page' : undefined}><Icon name={e.icon} />{e.name}</a></li>
                   ))}
                 </ul>
               </div>
