@@ -53,6 +53,7 @@ func (c *call) body() (body, error) {
 	}
 	switch v := v.(type) {
 	case map[string]any:
+		c.sent = v
 		return v, nil
 	case nil:
 		return body{}, nil

@@ -291,7 +291,7 @@ func rowKey(o object, i int) string {
 		parts = in(o, "vhost", "source", "destination_type", "destination", "properties_key")
 	default:
 		for _, names := range [][]string{
-			{"vhost", "component", "name"}, {"vhost", "client_id"}, {"vhost", "user", "exchange"}, {"vhost", "name"}, {"vhost", "user"},
+			{"act", "id"}, {"vhost", "component", "name"}, {"vhost", "client_id"}, {"vhost", "user", "exchange"}, {"vhost", "name"}, {"vhost", "user"},
 			{"id"}, {"name"}, {"topic"}, {"user"}, {"vhost"},
 		} {
 			if parts = in(o, names...); parts != nil {

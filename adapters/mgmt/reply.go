@@ -88,6 +88,7 @@ func (c *call) asFailure(err error) *failure {
 // fail answers with err.
 func (c *call) fail(err error) {
 	f := c.asFailure(err)
+	c.reason = fmt.Sprint(f.reason)
 	c.json(f.status, object{"error": f.word, "reason": f.reason})
 }
 

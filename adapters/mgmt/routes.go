@@ -53,6 +53,8 @@ func (s *Server) resources() []resource {
 		{"/deprecated-features", management, methods{get: (*call).getNothing}},
 		{"/deprecated-features/used", management, methods{get: (*call).getNothing}},
 
+		{"/audit", monitoring, methods{get: (*call).listAudit}},
+
 		{"/vhosts", management, methods{get: (*call).listVHosts}},
 		{"/vhosts/{name}", administrator, methods{get: (*call).getVHost, put: (*call).putVHost, delete: (*call).deleteVHost}},
 		{"/vhosts/{name}/permissions", administrator, methods{get: (*call).listVHostPermissions}},
@@ -231,6 +233,7 @@ func (s *Server) serve(r resource) http.HandlerFunc {
 			w.WriteHeader(http.StatusOK)
 			return
 		}
+		defer c.audited(r.path)()
 		need := r.need
 		if req.Method != http.MethodGet && req.Method != http.MethodHead {
 			need = max(need, r.write)

@@ -23,6 +23,7 @@ const RabbitVersion = "4.3.0"
 type Options struct {
 	Broker  *core.Broker // Required.
 	Logger  *slog.Logger // [slog.Default()]
+	Audit   *slog.Logger // Where administrative acts are written down. [Logger]
 	Version string       // Our own, for people.
 	// Listeners are the ports that are open, of every protocol.
 	Listeners []Listener
@@ -57,6 +58,7 @@ type Server struct {
 	started time.Time
 	handler http.Handler
 	rates   *sampler
+	audit   audit
 	streams streams
 	moves   moves
 }
@@ -69,6 +71,9 @@ func NewServer(o Options) *Server {
 	}
 	s := &Server{opts: o, broker: o.Broker, log: o.Logger, started: time.Now()}
 	s.rates = newSampler(s)
+	if s.audit.log = o.Audit; s.audit.log == nil {
+		s.audit.log = o.Logger
+	}
 	s.handler = s.routes()
 	return s
 }
@@ -149,6 +154,11 @@ type call struct {
 	look *look // Who is answered instead of a client, or nil.
 
 	bySession map[*core.Session]*core.Row // Made by rowOf when first asked.
+
+	// For the audit: the request's body, if it is an object that was read, and why
+	// it failed.
+	sent   body
+	reason string
 }
 
 func (s *Server) newCall(w http.ResponseWriter, r *http.Request) *call {

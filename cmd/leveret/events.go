@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
 
 	"leveret/adapters/events"
 	"leveret/cmd/internal/config"
@@ -24,6 +26,19 @@ func logVHost(s *config.Serve) string {
 		return s.DefaultVHost
 	}
 	return ""
+}
+
+// auditLog is where administrative acts are written down: in a file of their own,
+// which end closes, or with everything else in log.
+func auditLog(s *config.Serve, log *slog.Logger) (audit *slog.Logger, end func() error, err error) {
+	if s.AuditLog == "" {
+		return log, func() error { return nil }, nil
+	}
+	f, err := os.OpenFile(s.AuditLog, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--audit-log: %w", err)
+	}
+	return slog.New(slog.NewJSONHandler(f, nil)), f.Close, nil
 }
 
 // newEvents makes what publishes events, traces and the log. log is what it

@@ -83,6 +83,11 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		return err
 	}
 	defer broker.Close()
+	audit, endAudit, err := auditLog(&s.Serve, log)
+	if err != nil {
+		return err
+	}
+	defer endAudit()
 	told := newEvents(&s.Serve, broker, quiet, tee)
 
 	places := listeners.places()
@@ -154,6 +159,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	mgmtServer := mgmt.NewServer(mgmt.Options{
 		Broker:    broker,
 		Logger:    log,
+		Audit:     audit,
 		Version:   version,
 		Listeners: listeners.described(),
 		Places:    places,

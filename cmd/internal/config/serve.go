@@ -148,6 +148,7 @@ type Serve struct {
 	LogFormat string     `name:"log-format" conf:"log.console.formatter:formatter" live:"" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
 
 	EventVHost  string `name:"event-exchange-vhost" group:"logging" env:"LEVERET_EVENT_EXCHANGE_VHOST" conf:"event_exchange.vhost" placeholder:"VHOST" help:"The virtual host that has the exchange amq.rabbitmq.event, where the broker tells what happens; none for no such exchange. [that of --default-vhost]"`
+	AuditLog    string `name:"audit-log" group:"logging" env:"LEVERET_AUDIT_LOG" placeholder:"FILE" help:"Write down administrative acts in this file, as lines of JSON, instead of in the log."`
 	LogExchange bool   `name:"log-exchange" group:"logging" env:"LEVERET_LOG_EXCHANGE" conf:"log.exchange" help:"Publish the log, too, to the exchange amq.rabbitmq.log of the default virtual host, with the level as routing key."`
 
 	Pprof string `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`

@@ -119,6 +119,7 @@ func (c *client) call(method, path string, in, out any, headers ...string) error
 		req.SetBasicAuth(c.user, c.pass)
 	}
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "leveret-ctl")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

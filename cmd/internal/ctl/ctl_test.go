@@ -175,6 +175,10 @@ func TestVHostsAndPermissions(t *testing.T) {
 	r.wants(69, "trace_on -p nope", "")
 	r.wants(69, "trace_off -p nope", "")
 	r.wants(0, "delete_vhost traced", "")
+	r.wants(0, "-s list_audit user via act object outcome --formatter csv", "")
+	if out, _, _ := ctl("-s list_audit user via act object vhost outcome", ""); !strings.HasPrefix(out, "guest\tctl\tdelete vhost\ttraced\t\tok\nguest\tctl\tset vhost\ttraced\t\tok\n") {
+		r.Errorf("list_audit prints\n%s", out)
+	}
 }
 
 func TestObjects(t *testing.T) {

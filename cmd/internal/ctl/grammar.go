@@ -128,6 +128,8 @@ type grammar struct {
 	CheckCertificates checkCertificateExpiration `cmd:"" name:"check_certificate_expiration" group:"checks" help:"Exit with 0 if no certificate expires soon."`
 	NodeHealthCheck   nodeHealthCheck            `cmd:"" name:"node_health_check" group:"checks" help:"Deprecated: a few of the checks above."`
 
+	ListAudit listAudit `cmd:"" name:"list_audit" group:"node" help:"List the last administrative acts, the newest first."`
+
 	TraceOn  traceOn  `cmd:"" name:"trace_on" group:"vhosts" help:"Publish what passes through the virtual host to its exchange amq.rabbitmq.trace, until trace_off or a restart."`
 	TraceOff traceOff `cmd:"" name:"trace_off" group:"vhosts" help:"Stop doing that."`
 
