@@ -41,6 +41,27 @@ func BenchmarkLook(b *testing.B) {
 	}
 }
 
+// BenchmarkLookActive is the same when every queue has got a message since the
+// last one.
+func BenchmarkLookActive(b *testing.B) {
+	f := crowded(b, 1000)
+	s := f.session("admin", "/")
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		for i := range 1000 {
+			if _, err := publishOne(s, "", fmt.Sprintf("queue-%06d", i), nil, []byte("x"), &core.Properties{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		now = now.Add(sampleEvery)
+		b.StartTimer()
+		f.server.rates.look(now)
+	}
+	b.ReportMetric(float64(f.server.HistoryBytes()), "history-bytes")
+}
+
 // BenchmarkListQueues is what a page of the console, and a scrape of all
 // queues, cost.
 func BenchmarkListQueues(b *testing.B) {

@@ -83,7 +83,7 @@ func clean(v any) any {
 	return v
 }
 
-func (s *Server) connectionObject(r *core.Row) object {
+func (s *Server) connectionObject(r *core.Row, span *span) object {
 	out := attributes(r)
 	out["name"], out["node"] = r.Name, s.node()
 	if _, ok := out["client_properties"]; !ok {
@@ -92,7 +92,7 @@ func (s *Server) connectionObject(r *core.Row) object {
 	if u, ok := out["user"]; ok {
 		out["user_who_performed_action"] = u
 	}
-	s.rates.put(out, rateKey{ratedConnection, "", r.Name}, trafficValues(r), 0, 2)
+	s.rates.put(out, rateKey{ratedConnection, "", r.Name}, trafficValues(r), 0, 2, span)
 	return out
 }
 
@@ -109,7 +109,7 @@ func (c *call) connectionRows(keep func(r *core.Row) bool) error {
 		if !c.maySee(r.Session) || !c.inPath(r) || keep != nil && !keep(r) {
 			continue
 		}
-		rows = append(rows, row{"", r.Name, func() object { return c.s.connectionObject(r) }})
+		rows = append(rows, row{"", r.Name, func() object { return c.s.connectionObject(r, c.spans.data) }})
 	}
 	return c.list(rows)
 }
@@ -145,7 +145,7 @@ func (c *call) getConnection() error {
 	if err != nil {
 		return err
 	}
-	return c.one(c.s.connectionObject(r))
+	return c.one(c.s.connectionObject(r, c.spans.data))
 }
 
 // closeReason is what the client of a closed connection is told.
@@ -191,7 +191,7 @@ func (c *call) channelRows(keep func(r *core.Row) bool) error {
 		if !c.maySee(r.Session) || !c.inPath(r) || keep != nil && !keep(r) {
 			continue
 		}
-		rows = append(rows, row{"", r.Name, func() object { return c.s.channelObject(r) }})
+		rows = append(rows, row{"", r.Name, func() object { return c.s.channelObject(r, c.spans.messages) }})
 	}
 	return c.list(rows)
 }
@@ -214,7 +214,7 @@ func (c *call) getChannel() error {
 	if !c.maySee(r.Session) {
 		return notAuthorised("User not authorised to access object")
 	}
-	out := c.s.channelObject(r)
+	out := c.s.channelObject(r, c.spans.messages)
 	consumers := []object{}
 	for _, v := range c.s.broker.VHosts() {
 		if r.Session == nil || v != r.Session.VHost() {
@@ -237,7 +237,7 @@ func (c *call) getChannel() error {
 // channelStats are a channel's counters as message_stats calls them.
 var channelStats = []string{"publish", "confirm", "return_unroutable", "deliver", "deliver_no_ack", "get", "get_no_ack", "get_empty", "deliver_get", "redeliver", "ack"}
 
-func (s *Server) channelObject(r *core.Row) object {
+func (s *Server) channelObject(r *core.Row, span *span) object {
 	out := attributes(r)
 	out["name"], out["node"] = r.Name, s.node()
 	if r.Parent != nil {
@@ -248,16 +248,14 @@ func (s *Server) channelObject(r *core.Row) object {
 	}
 	if r.Counters != nil {
 		counters := r.Counters()
-		stats, active := object{}, false
-		rates := s.rates.channelRates(r)
-		for _, name := range channelStats {
-			if n, ok := counters[name]; ok {
-				stats[name] = n
-				stats[name+"_details"] = object{"rate": rates[name]}
-				active = active || n != 0
+		key, is := rateKey{ratedChannel, "", r.Name}, channelValues(counters)
+		stats := object{}
+		for i, name := range channelStats {
+			if _, ok := counters[name]; ok {
+				s.rates.put(stats, key, is, i, i+1, span)
 			}
 		}
-		if active {
+		if !is.zero() && !s.opts.NoRates {
 			out["message_stats"] = stats
 		}
 	}

@@ -1,6 +1,7 @@
 // Package mgmt is the operators' way in: RabbitMQ's HTTP API, translated into
 // calls of core. It holds no state of the broker's; what it adds are rates,
-// worked out from two looks at core's counters.
+// worked out from two looks at core's counters (rates.go), and their history
+// (history.go).
 //
 //	request -> escape -> route -> method -> login -> right -> handler -> core
 //	             |         |        405      401      401        |

@@ -65,7 +65,7 @@ func (c *call) exchangeObject(v *core.VHost, x *core.Exchange) object {
 		out["messages_delayed"], out["message_bytes_delayed"] = i.Delayed, i.DelayedBytes
 	}
 	key := rateKey{kind: ratedExchange, vhost: v.Name(), name: i.Name}
-	if stats := c.s.rates.messageStats(key, exchangeValues(&i)); stats != nil {
+	if stats := c.s.rates.messageStats(key, exchangeValues(&i), c.spans.messages); stats != nil {
 		out["message_stats"] = stats
 	}
 	return out

@@ -18,7 +18,7 @@ func (c *call) getOverview() error {
 	key, sum := rateKey{kind: ratedVHost}, make(values, len(ratedNames[ratedVHost]))
 	for _, v := range vhosts {
 		for q := range v.Queues() {
-			i := q.Info()
+			i := q.Summary()
 			totals["queues"]++
 			totals["consumers"] += i.Consumers
 			sum.addQueue(queueValues(&i))
@@ -28,7 +28,7 @@ func (c *call) getOverview() error {
 			totals["exchanges"]++
 			sum.addExchange(exchangeValues(&i))
 		}
-		sum.add(c.s.rates.retired(v.Name()))
+		sum.addRetired(v)
 		if len(vhosts) == 1 {
 			key.vhost = v.Name() // One virtual host has rates of its own; other parts have none.
 		}
@@ -42,26 +42,52 @@ func (c *call) getOverview() error {
 		}
 	}
 	queueTotals := object{}
-	c.s.rates.put(queueTotals, key, sum, levels, len(sum))
+	c.s.rates.put(queueTotals, key, sum, levels, len(sum), c.spans.lengths)
 	out := object{
 		"management_version": RabbitVersion, "rabbitmq_version": RabbitVersion,
 		"product_name": "Leveret", "product_version": c.s.opts.Version,
 		"erlang_version": runtime.Version(), "erlang_full_version": runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
-		"rates_mode": "basic", "sample_retention_policies": object{"global": []int{}, "basic": []int{}, "detailed": []int{}},
+		"rates_mode": c.s.ratesMode(), "sample_retention_policies": object{"global": ages(globalHistory), "basic": ages(basicHistory), "detailed": ages(basicHistory[:1])},
 		"exchange_types": exchangeTypes(), "cluster_name": c.s.ClusterName(), "default_queue_type": string(core.QueueClassic),
 		"release_series_support_status": "supported", "disable_stats": false, "enable_queue_totals": false,
 		"cluster_tags": object{}, "node_tags": object{}, "statistics_db_event_queue": 0,
 		"queue_totals": queueTotals, "object_totals": totals, "node": c.s.node(),
 	}
-	if stats := c.s.rates.messageStats(key, sum); stats != nil {
-		out["message_stats"] = stats
-	} else {
-		out["message_stats"] = object{}
+	stats := c.s.rates.messageStats(key, sum, c.spans.messages)
+	if stats == nil {
+		stats = object{}
 	}
+	if len(vhosts) == len(c.s.broker.VHosts()) && !c.s.opts.NoRates {
+		is := c.s.brokerValues()
+		if len(stats) > 0 || !is.zero() {
+			c.s.rates.put(stats, rateKey{kind: ratedBroker}, is, 0, len(is), c.spans.messages)
+		}
+	}
+	out["message_stats"] = stats
+	churn, is := object{}, c.s.churnValues()
+	c.s.rates.put(churn, rateKey{kind: ratedChurn}, is, 0, len(is), c.spans.node)
+	out["churn_rates"] = churn
 	if c.user.isMonitor() {
 		out["listeners"], out["contexts"] = c.s.listeners(), c.s.contexts()
 	}
 	return c.one(out)
+}
+
+// ratesMode is what RabbitMQ calls it that we keep rates, or not.
+func (s *Server) ratesMode() string {
+	if s.opts.NoRates {
+		return "none"
+	}
+	return "basic"
+}
+
+// ages are for how long history is kept, in seconds.
+func ages(all []resolution) []int64 {
+	var out []int64
+	for _, r := range all {
+		out = append(out, r.ageS)
+	}
+	return out
 }
 
 // pluginTypes describes the types that are plugins elsewhere.

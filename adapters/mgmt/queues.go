@@ -178,8 +178,8 @@ func (c *call) queueObject(v *core.VHost, q core.Queue, detailed bool) object {
 	}
 	key := rateKey{kind: ratedQueue, vhost: v.Name(), name: o.Name}
 	is := queueValues(&i)
-	c.s.rates.put(out, key, is, levels, blockedMS)
-	if stats := c.s.rates.messageStats(key, is); stats != nil {
+	c.s.rates.put(out, key, is, levels, blockedMS, c.spans.lengths)
+	if stats := c.s.rates.messageStats(key, is, c.spans.messages); stats != nil {
 		out["message_stats"] = stats
 	}
 	if detailed {

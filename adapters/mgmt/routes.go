@@ -47,7 +47,9 @@ func (s *Server) resources() []resource {
 		{"/nodes/{node}/state", administrator, methods{put: (*call).putNodeState}},
 		{"/nodes/{node}/reset", administrator, methods{post: (*call).resetNode}},
 		{"/nodes/{node}/memory", monitoring, methods{get: (*call).getNodeMemory}},
-		{"/nodes/{node}/memory/relative", monitoring, methods{get: (*call).getNodeMemory}},
+		{"/nodes/{node}/memory/relative", monitoring, methods{get: (*call).getNodeMemoryRelative}},
+		{"/reset", administrator, methods{delete: (*call).resetStatistics}},
+		{"/reset/{node}", administrator, methods{delete: (*call).resetStatistics}},
 		{"/feature-flags", management, methods{get: (*call).listFeatures}},
 		{"/feature-flags/{feature}/enable", administrator, methods{put: (*call).enableFeature}},
 		{"/deprecated-features", management, methods{get: (*call).getNothing}},
@@ -245,7 +247,11 @@ func (s *Server) serve(r resource) http.HandlerFunc {
 			w.WriteHeader(http.StatusNotAcceptable)
 			return
 		}
-		if err := byName[req.Method](c); err != nil {
+		var err error
+		if c.spans, err = parseSpans(req.URL.Query()); err == nil {
+			err = byName[req.Method](c)
+		}
+		if err != nil {
 			c.fail(err)
 		}
 	}

@@ -30,6 +30,9 @@ type Options struct {
 	// Places say where each protocol is spoken ("port 5672"), by the API's name
 	// of it, to tell in the log about clients that have come to the wrong port.
 	Places map[string][]string
+	// NoRates keeps no rates: message_stats and everything called _details is left
+	// out of answers.
+	NoRates bool
 	// Backup copies the broker's data directory to dir, which is absolute. Nil
 	// if there is none.
 	Backup func(dir string) error
@@ -152,6 +155,8 @@ type call struct {
 	r    *http.Request
 	user principal
 	look *look // Who is answered instead of a client, or nil.
+
+	spans spans // What the request wants samples of.
 
 	bySession map[*core.Session]*core.Row // Made by rowOf when first asked.
 

@@ -15,7 +15,7 @@ func (c *call) listVHosts() error {
 	traffic := c.s.trafficByVHost()
 	rows := []row{}
 	for _, v := range vhosts {
-		rows = append(rows, row{"", v.Name(), func() object { return c.s.vhostObject(v, traffic[v.Name()]) }})
+		rows = append(rows, row{"", v.Name(), func() object { return c.vhostObject(v, traffic[v.Name()]) }})
 	}
 	return c.list(rows)
 }
@@ -33,12 +33,13 @@ func (c *call) getVHost() error {
 	if err != nil {
 		return err
 	}
-	return c.one(c.s.vhostObject(v, c.s.trafficByVHost()[v.Name()]))
+	return c.one(c.vhostObject(v, c.s.trafficByVHost()[v.Name()]))
 }
 
 // vhostObject is a virtual host in JSON; traffic, if any, is what its
 // connections received and sent.
-func (s *Server) vhostObject(v *core.VHost, traffic *traffic) object {
+func (c *call) vhostObject(v *core.VHost, traffic *traffic) object {
+	s := c.s
 	d := v.Definition()
 	tags := append([]string{}, d.Tags...)
 	queueType := d.DefaultQueueType
@@ -53,8 +54,8 @@ func (s *Server) vhostObject(v *core.VHost, traffic *traffic) object {
 	}
 	key := rateKey{ratedVHost, v.Name(), ""}
 	is := s.vhostValues(v)
-	s.rates.put(out, key, is, levels, len(is))
-	if stats := s.rates.messageStats(key, is); stats != nil {
+	s.rates.put(out, key, is, levels, len(is), c.spans.lengths)
+	if stats := s.rates.messageStats(key, is, c.spans.messages); stats != nil {
 		out["message_stats"] = stats
 	}
 	if traffic != nil {
@@ -68,14 +69,14 @@ func (s *Server) vhostObject(v *core.VHost, traffic *traffic) object {
 func (s *Server) vhostValues(v *core.VHost) values {
 	sum := make(values, len(ratedNames[ratedVHost]))
 	for q := range v.Queues() {
-		i := q.Info()
+		i := q.Summary()
 		sum.addQueue(queueValues(&i))
 	}
 	for x := range v.Exchanges() {
 		i := x.Info()
 		sum.addExchange(exchangeValues(&i))
 	}
-	sum.add(s.rates.retired(v.Name()))
+	sum.addRetired(v)
 	return sum
 }
 

@@ -162,6 +162,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Audit:     audit,
 		Version:   version,
 		Listeners: listeners.described(),
+		NoRates:   s.RatesMode == "none",
 		Places:    places,
 		Backup:    stored.backup(),
 		SetMemoryLimit: func(n int64) {
@@ -184,6 +185,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Path:          s.PrometheusPath,
 		PerObject:     s.PrometheusPerObject,
 		Rates:         mgmtServer.QueueRates,
+		HistoryBytes:  mgmtServer.HistoryBytes,
 	}
 	if s.PrometheusAuth {
 		metrics.Admit = mgmtServer.AdmitMonitor

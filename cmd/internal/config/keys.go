@@ -201,7 +201,6 @@ var rules = []rule{
 
 	// The HTTP API and Prometheus.
 	{"management.path_prefix", Missing, nil, "the API is at /api"},
-	{"management.rates_mode", Missing, []string{"basic"}, "rates are kept as in the mode basic"},
 	{"management.disable_stats", Missing, []string{"false"}, "the API shows statistics"},
 	{"management.enable_queue_totals", Idle, nil, "the API shows queue totals anyway"},
 	{"management.cors.**", Missing, []string{"none"}, "web pages of other origins may not use the API"},

@@ -32,6 +32,8 @@ type Serve struct {
 	WebMQTTOrigins []string `name:"web-mqtt-origins" conf:"web_mqtt.allow_origins.*:all" group:"listeners" env:"LEVERET_WEB_MQTT_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
 	HTTPAddr       []string `name:"http-addr" conf:"management.tcp.port:port,management.tcp.ip:ip,management.listener.port:port,management.listener.ip:ip" group:"listeners" env:"LEVERET_HTTP_ADDR" default:":15672" placeholder:"ADDR" help:"Where the management API answers, which leveret ctl uses; none to serve none. [:15672]"`
 
+	RatesMode string `name:"rates-mode" conf:"management.rates_mode" group:"listeners" env:"LEVERET_RATES_MODE" default:"basic" enum:"none,basic,detailed" placeholder:"MODE" help:"What the management API says of message rates and their history: none, or basic, for each object. detailed, which is by pairs of them, counts as basic. [basic]"`
+
 	PrometheusAddr      []string `name:"prometheus-addr" conf:"prometheus.tcp.port:port,prometheus.tcp.ip:ip,prometheus.tcp.listener:addr" group:"listeners" env:"LEVERET_PROMETHEUS_ADDR" default:":15692" placeholder:"ADDR" help:"Where Prometheus fetches metrics; none to serve none. [:15692]"`
 	PrometheusPath      string   `name:"prometheus-path" conf:"prometheus.path" group:"listeners" env:"LEVERET_PROMETHEUS_PATH" default:"/metrics" placeholder:"PATH" help:"The path of the metrics; /per-object, /detailed and /memory-breakdown are below it. [/metrics]"`
 	PrometheusPerObject bool     `name:"prometheus-per-object" conf:"prometheus.return_per_object_metrics" group:"listeners" env:"LEVERET_PROMETHEUS_PER_OBJECT" help:"That path itself has a row for each queue, channel, connection and exchange in place of sums."`
