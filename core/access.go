@@ -153,6 +153,9 @@ func (b *Broker) Login(ctx context.Context, c Credentials) (Principal, error) {
 	if err == nil && !b.mayLogin(p.Name, c.Loopback) {
 		err = ErrLoopbackOnly
 	}
+	if err == nil {
+		c.User = p.Name // A token may know better.
+	}
 	b.attempts.count(&c, err == nil)
 	b.loginEvent(&c, err)
 	if err != nil {

@@ -329,10 +329,7 @@ func (c *conn) packet(h wire.Header, body []byte, own bool) error {
 		return c.disconnect(body)
 	case wire.Auth:
 		if c.version == wire.V5 {
-			if _, err := wire.CheckAuth(body); err != nil {
-				return err
-			}
-			return fail(wire.ProtocolError, "AUTH without an authentication method in CONNECT")
+			return aside(func() error { return c.reAuthenticate(body) })
 		}
 	case wire.Connect:
 		return fail(wire.ProtocolError, "a second CONNECT")

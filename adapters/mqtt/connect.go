@@ -30,6 +30,7 @@ type clientInfo struct {
 	maxPacket     uint32 // Of the client; 0 for none.
 	noProblemInfo bool
 	will          bool
+	authMethod    bool // It may show a fresh token in an AUTH.
 }
 
 // Names of queues, as RabbitMQ makes them.
@@ -49,7 +50,13 @@ func (c *conn) connect(body []byte) error {
 		return err
 	}
 	if p.HasAuthMethod {
-		return fail(wire.BadAuthenticationMethod, "enhanced authentication by %q", p.AuthMethod)
+		if p.AuthMethod != authMethod {
+			return fail(wire.BadAuthenticationMethod, "enhanced authentication by %q", p.AuthMethod)
+		}
+		if p.AuthData != nil {
+			p.Password, p.HasPassword = string(p.AuthData), true
+		}
+		c.client.authMethod = true
 	}
 	assigned, err := c.clientID(p)
 	if err != nil {
@@ -69,7 +76,13 @@ func (c *conn) connect(body []byte) error {
 		return err
 	}
 	c.session = s
-	s.OnClose(func(reason string) { c.force(&failure{wire.AdministrativeAction, reason}) })
+	s.OnClose(func(reason string) {
+		code := wire.AdministrativeAction
+		if s.Expired() {
+			code = wire.MaximumConnectTime
+		}
+		c.force(&failure{code, reason})
+	})
 	expiryMS := c.sessionExpiry(p)
 	c.client.lasting = expiryMS != 0
 	c.client.clean = p.Clean
@@ -331,6 +344,9 @@ func (c *conn) acceptConnect(p *wire.ConnectPacket, assigned, present bool, expi
 		}
 		ack.MaximumPacket = uint32(o.MaxPacket)
 		ack.TopicAliasMax = uint16(o.TopicAliasMax)
+		if c.client.authMethod {
+			ack.AuthMethod = authMethod // 4.12.0-5
+		}
 		if assigned {
 			ack.AssignedClientID = c.client.id
 		}

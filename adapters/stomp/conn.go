@@ -364,6 +364,8 @@ func (c *conn) cold(b []byte) error {
 		err = c.abort(f)
 	case wire.Disconnect:
 		return c.disconnect(f)
+	case wire.Refresh:
+		err = c.refresh(f)
 	}
 	if err != nil {
 		return err

@@ -211,6 +211,22 @@ func (c *conn) enter(users, passwords []string) bool {
 	return false
 }
 
+// refresh handles a REFRESH, a frame of ours: it shows a fresh passcode, a token
+// as a rule, before what was shown in CONNECT expires. The header receipt asks
+// for an answer. What is refused ends the connection.
+func (c *conn) refresh(f *frame.Frame) error {
+	passcode, ok := f.Header.Contains(frame.Passcode)
+	if !ok {
+		return closing("Bad REFRESH", "a header passcode is needed\n")
+	}
+	fresh := c.shown
+	fresh.Password = passcode
+	if err := c.srv.broker.Renew(c.ctx, c.session, fresh); err != nil {
+		return closing("Bad REFRESH", "Access refused for user '%s'\n", c.user.Name)
+	}
+	return nil
+}
+
 // disconnect handles a DISCONNECT. When its receipt comes, what was sent before
 // it is where it must be, and what the connection held is back: nothing that is
 // published from then on is for a client that has said it will not look.

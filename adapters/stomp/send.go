@@ -161,7 +161,7 @@ func (c *conn) checkProps(h *wire.SendHead) error {
 	}
 	if h.UserID != nil {
 		id, _ := wire.Unescape(h.UserID, c.version)
-		if id != c.user.Name && !c.user.HasTag(auth.TagImpersonator) {
+		if u := c.session.User(); id != u.Name && !u.HasTag(auth.TagImpersonator) {
 			return closing("precondition_failed", "PRECONDITION_FAILED - user_id property set to '%s' but authenticated user was '%s'", id, c.user.Name)
 		}
 	}

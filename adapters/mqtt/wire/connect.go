@@ -31,6 +31,7 @@ type ConnectPacket struct {
 	ResponseInfo     bool
 	AuthMethod       string
 	HasAuthMethod    bool
+	AuthData         []byte // Nil without any.
 }
 
 // Will is the will of a CONNECT.
@@ -110,13 +111,14 @@ func ParseConnect(body []byte) (*ConnectPacket, error) {
 	c.TopicAliasMax, c.MaximumPacket = p.TopicAliasMaximum, p.MaximumPacketSize
 	c.NoProblemInfo = p.RequestProblemInfoFlag && p.RequestProblemInfo == 0
 	c.ResponseInfo = p.RequestResponseInfo == 1
-	hasData := false
-	walkProperties(Connect, props, func(id byte, _ []byte) {
+	walkProperties(Connect, props, func(id byte, value []byte) {
 		c.HasAuthMethod = c.HasAuthMethod || id == PropAuthMethod
-		hasData = hasData || id == PropAuthData
+		if id == PropAuthData {
+			c.AuthData = append([]byte{}, value...)
+		}
 	})
 	c.AuthMethod = string([]byte(p.AuthenticationMethod))
-	if hasData && !c.HasAuthMethod {
+	if c.AuthData != nil && !c.HasAuthMethod {
 		return c, errAuthDataNoMeth
 	}
 	return c, nil
@@ -226,6 +228,7 @@ type ConnackPacket struct {
 	HasKeepAlive     bool
 	ResponseInfo     string
 	Reason           string
+	AuthMethod       string // "" without one.
 }
 
 // AppendConnack appends a CONNACK. max is the client's maximum packet size, 0
@@ -241,7 +244,7 @@ func AppendConnack(dst []byte, c *ConnackPacket, version byte, max uint32) []byt
 			SessionExpiryInterval: c.SessionExpiry, SessionExpiryIntervalFlag: c.HasSessionExpiry,
 			ReceiveMaximum: c.ReceiveMaximum, MaximumPacketSize: c.MaximumPacket, TopicAliasMaximum: c.TopicAliasMax,
 			AssignedClientID: c.AssignedClientID, ServerKeepAlive: c.ServerKeepAlive, ServerKeepAliveFlag: c.HasKeepAlive,
-			ResponseInfo: c.ResponseInfo, ReasonString: c.Reason,
+			ResponseInfo: c.ResponseInfo, ReasonString: c.Reason, AuthenticationMethod: c.AuthMethod,
 		},
 	}
 	var buf bytes.Buffer
@@ -272,6 +275,7 @@ func ParseConnack(body []byte, version byte) (*ConnackPacket, error) {
 		ReceiveMaximum: p.ReceiveMaximum, MaximumPacket: p.MaximumPacketSize, TopicAliasMax: p.TopicAliasMaximum,
 		AssignedClientID: string([]byte(p.AssignedClientID)), ServerKeepAlive: p.ServerKeepAlive, HasKeepAlive: p.ServerKeepAliveFlag,
 		ResponseInfo: string([]byte(p.ResponseInfo)), Reason: string([]byte(p.ReasonString)),
+		AuthMethod: string([]byte(p.AuthenticationMethod)),
 	}, nil
 }
 
@@ -302,7 +306,7 @@ func AppendConnect(dst []byte, c *ConnectPacket) []byte {
 		pk := packets.Properties{
 			SessionExpiryInterval: c.SessionExpiry, SessionExpiryIntervalFlag: c.HasSessionExpiry,
 			TopicAliasMaximum: c.TopicAliasMax, MaximumPacketSize: c.MaximumPacket, RequestProblemInfoFlag: c.NoProblemInfo,
-			AuthenticationMethod: c.AuthMethod,
+			AuthenticationMethod: c.AuthMethod, AuthenticationData: c.AuthData,
 		}
 		if c.ReceiveMaximum != 65535 {
 			pk.ReceiveMaximum = c.ReceiveMaximum

@@ -73,23 +73,63 @@ func AppendDisconnect(dst []byte, code Code, reason string, max uint32) []byte {
 	return append(dst, buf.Bytes()...)
 }
 
-// CheckAuth checks the body of an AUTH and returns its reason code.
-func CheckAuth(body []byte) (Code, error) {
+// AuthPacket is an AUTH.
+type AuthPacket struct {
+	Code   Code
+	Method string
+	Data   []byte // A copy; nil without any.
+}
+
+// ParseAuth reads the body of an AUTH.
+func ParseAuth(body []byte) (a AuthPacket, err error) {
 	if len(body) == 0 {
-		return Success, nil
+		return a, nil
 	}
-	code := Code(body[0])
-	if code != Success && code != ContinueAuthentication && code != ReAuthenticate {
-		return code, violation("reason code of an AUTH")
+	a.Code = Code(body[0])
+	if a.Code != Success && a.Code != ContinueAuthentication && a.Code != ReAuthenticate {
+		return a, violation("reason code of an AUTH")
 	}
 	if len(body) == 1 {
-		return code, nil
+		return a, nil
 	}
 	rest, err := CheckProperties(Auth, body[1:])
-	if err == nil && len(rest) != 0 {
-		err = errTrailing
+	if err != nil {
+		return a, err
 	}
-	return code, err
+	if len(rest) != 0 {
+		return a, errTrailing
+	}
+	_, used, err := varint(body[1:])
+	if err != nil {
+		return a, err
+	}
+	err = walkProperties(Auth, body[1+used:], func(id byte, value []byte) {
+		switch id {
+		case PropAuthMethod:
+			a.Method = string(value)
+		case PropAuthData:
+			a.Data = append([]byte{}, value...)
+		}
+	})
+	return a, err
+}
+
+// AppendAuth appends an AUTH, from the server or the client. max is the
+// receiver's maximum packet size, 0 for none: an AUTH that would be longer is
+// left out.
+func AppendAuth(dst []byte, a *AuthPacket, max uint32) []byte {
+	pk := packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Auth},
+		ProtocolVersion: V5,
+		ReasonCode:      byte(a.Code),
+		Properties:      packets.Properties{AuthenticationMethod: a.Method, AuthenticationData: a.Data},
+	}
+	var buf bytes.Buffer
+	pk.AuthEncode(&buf)
+	if max != 0 && buf.Len() > int(max) {
+		return dst
+	}
+	return append(dst, buf.Bytes()...)
 }
 
 // ParseDisconnectFromServer reads the body of a server's DISCONNECT, for

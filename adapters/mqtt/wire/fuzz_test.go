@@ -85,7 +85,17 @@ func FuzzPacket(f *testing.F) {
 			ParseDisconnect(body, v)
 			ParseDisconnectFromServer(body)
 		case Auth:
-			CheckAuth(body)
+			if a, err := ParseAuth(body); err == nil {
+				again := AppendAuth(nil, &a, 0)
+				head := 1
+				for again[head]&0x80 != 0 {
+					head++
+				}
+				b, err := ParseAuth(again[head+1:])
+				if err != nil || b.Code != a.Code || b.Method != a.Method || !bytes.Equal(b.Data, a.Data) {
+					t.Errorf("AUTH %+v is written as %x, which is %+v, %v", a, again, b, err)
+				}
+			}
 		}
 		if !bytes.Equal(before, body) {
 			t.Error("the body was changed")

@@ -18,11 +18,16 @@ const (
 	Commit
 	Abort
 	Disconnect
+	Refresh // Ours: a fresh passcode.
 )
+
+// RefreshText is the command of Refresh, which STOMP does not have.
+const RefreshText = "REFRESH"
 
 var commandNames = [...]string{
 	Unknown: "", Connect: frame.CONNECT, Send: frame.SEND, Subscribe: frame.SUBSCRIBE, Unsubscribe: frame.UNSUBSCRIBE,
 	Ack: frame.ACK, Nack: frame.NACK, Begin: frame.BEGIN, Commit: frame.COMMIT, Abort: frame.ABORT, Disconnect: frame.DISCONNECT,
+	Refresh: RefreshText,
 }
 
 // String is the command as it is written.
@@ -52,6 +57,8 @@ func commandOf(b []byte) Command {
 		return Abort
 	case frame.DISCONNECT:
 		return Disconnect
+	case RefreshText:
+		return Refresh
 	case frame.CONNECT, frame.STOMP:
 		return Connect
 	}
