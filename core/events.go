@@ -186,8 +186,14 @@ func (c *Consumer) event(kind EventKind) {
 		return
 	}
 	e := Event{Kind: kind, By: s.User().Name, VHost: s.vhost.name, Fields: Table{
-		{"tag", c.opts.Tag}, {"queue", o.Name}, {"scope", c.opts.Scope}, {"connection", s.name},
+		{"tag", c.opts.Tag}, {"queue", o.Name},
 	}}
+	if c.opts.Scope != "" {
+		e.Fields = append(e.Fields, Field{"scope", c.opts.Scope})
+	}
+	if s.name != "" {
+		e.Fields = append(e.Fields, Field{"connection", s.name})
+	}
 	if kind == ConsumerCreated {
 		e.Fields = append(e.Fields, Field{"exclusive", c.opts.Exclusive}, Field{"ack_required", !c.opts.NoAck},
 			Field{"prefetch_count", int64(c.opts.Prefetch)}, Field{"arguments", orEmpty(c.opts.Arguments)})

@@ -19,9 +19,12 @@
 // would go (route.go); and any answer as a stream of its changes (live.go over
 // sse.go), which has the resource's own handler answer again and again.
 //
+// What is changed is written down and listed (audit.go); messages are shown as
+// they pass (tail.go).
+//
 // Goroutines: net/http's, one for each connection, and the sampler of
-// Server.Run, which ends with its context. Locks: sampler.mu and streams.mu,
-// both leaves.
+// Server.Run, which ends with its context. Locks: sampler.mu, streams.mu
+// and audit.mu, all leaves.
 //
 // Read routes.go, then server.go, auth.go, reply.go, list.go; after that each
 // file is one kind of object.

@@ -173,10 +173,15 @@ func (m *Manager) drop(r *running) {
 	r.stop()
 	<-r.ended
 	m.remember(r)
+	at := id{r.cfg.vhost, r.cfg.name}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if at := (id{r.cfg.vhost, r.cfg.name}); m.mu.shovels[at] == r {
+	there := m.mu.shovels[at] == r
+	if there {
 		delete(m.mu.shovels, at)
+	}
+	m.mu.Unlock()
+	if there {
+		m.broker.Emit(core.Event{Kind: eventRemoved, VHost: at.vhost, Name: at.name})
 	}
 }
 

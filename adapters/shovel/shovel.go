@@ -58,10 +58,24 @@ func newShovel(b *core.Broker, log *slog.Logger, c *config) *shovel {
 	return s
 }
 
+// Events of shovels, as RabbitMQ calls them.
+const (
+	eventStatus  core.EventKind = "shovel.worker.status"
+	eventRemoved core.EventKind = "shovel.worker.removed"
+)
+
 func (s *shovel) became(state, reason string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	changed := s.mu.state != state
 	s.mu.state, s.mu.reason, s.mu.since = state, reason, time.Now()
+	s.mu.Unlock()
+	if changed {
+		e := core.Event{Kind: eventStatus, VHost: s.cfg.vhost, Name: s.cfg.name, Fields: core.Table{{Name: "status", Value: state}}}
+		if reason != "" {
+			e.Fields = append(e.Fields, core.Field{Name: "reason", Value: reason})
+		}
+		s.broker.Emit(e)
+	}
 }
 
 // run moves messages until ctx ends, which is nil, or until all that were to be
