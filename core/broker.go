@@ -491,6 +491,10 @@ func (b *Broker) SessionCount() int {
 	return b.mu.connected
 }
 
+// Connections returns how many clients are connected, and how many may be; 0 for
+// any number.
+func (b *Broker) Connections() (now, limit int) { return b.SessionCount(), b.maxConnections }
+
 // Sessions yields the sessions that are open now, but for internal ones, in no
 // particular order.
 func (b *Broker) Sessions() iter.Seq[*Session] {

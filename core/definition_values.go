@@ -13,6 +13,7 @@ type VHostDef struct {
 	Tags             []string
 	DefaultQueueType string // "" for classic.
 	Tracing          bool
+	Protected        bool // From being deleted.
 }
 
 // UserDef describes a user. Its key is the name.

@@ -54,7 +54,7 @@ func (b *Broker) ExportDefinitions(vhost string) ([]byte, error) {
 }
 
 func metadataOf(d VHostDef) *vhostMetadata {
-	return &vhostMetadata{Description: d.Description, Tags: d.Tags, DefaultQueueType: d.DefaultQueueType}
+	return &vhostMetadata{Description: d.Description, Tags: d.Tags, DefaultQueueType: d.DefaultQueueType, Protected: d.Protected}
 }
 
 func (f *definitionsFile) addAccess(b *Broker) {

@@ -50,6 +50,7 @@ type vhostMetadata struct {
 	Description      string   `json:"description"`
 	Tags             fileTags `json:"tags"`
 	DefaultQueueType string   `json:"default_queue_type,omitempty"`
+	Protected        bool     `json:"protected_from_deletion,omitempty"`
 }
 
 type fileVHost struct {

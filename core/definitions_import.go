@@ -110,7 +110,7 @@ func (im *importer) vhosts() error {
 	for _, f := range im.file.VHosts {
 		d := VHostDef{Name: f.Name, Description: f.Description, Tags: f.Tags, DefaultQueueType: f.DefaultQueueType, Tracing: f.Tracing}
 		if m := f.Metadata; m != nil {
-			d.Description, d.Tags = m.Description, m.Tags
+			d.Description, d.Tags, d.Protected = m.Description, m.Tags, m.Protected
 			if m.DefaultQueueType != "" {
 				d.DefaultQueueType = m.DefaultQueueType
 			}

@@ -10,6 +10,11 @@ type defaults struct{ user, password, vhost string }
 // are ended.
 func (b *Broker) Reset(skipDefaults bool) error {
 	for _, v := range b.VHosts() {
+		d := v.Definition()
+		d.Protected = false
+		if err := b.PutVHost(d); err != nil {
+			return err
+		}
 		if err := b.DeleteVHost(v.Name()); err != nil && !isNotFound(err) {
 			return err
 		}

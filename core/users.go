@@ -275,6 +275,9 @@ func (v *VHost) Limits() map[string]int64 {
 // DeleteVHost deletes a virtual host with all that is in it, and ends its
 // sessions.
 func (b Operator) DeleteVHost(name string) error {
+	if v := b.vhost(name); v != nil && v.Definition().Protected {
+		return errorf(InUse, "vhost '%s' is protected from deletion", name)
+	}
 	b.changing.Lock()
 	v := b.vhost(name)
 	if v == nil {

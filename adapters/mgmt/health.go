@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // healthy answers a check that holds whenever we can answer.
@@ -98,16 +99,56 @@ func (c *call) checkProtocol() error {
 	return c.failed("No active listener", object{"missing": protocol, "protocols": protocols})
 }
 
-// checkCertificates finds none that expire: no listener has one.
+// checkCertificates fails if a certificate that listeners show expires soon.
 func (c *call) checkCertificates() error {
-	if n, err := strconv.Atoi(c.param("within")); err != nil || n < 0 {
+	n, err := strconv.Atoi(c.param("within"))
+	if err != nil || n < 0 || n > 10_000 {
 		return badRequest("Invalid expiration period")
 	}
+	now := time.UnixMilli(c.s.broker.Now())
+	var until time.Time
 	switch c.param("unit") {
-	case "days", "weeks", "months", "years":
-		return c.healthy()
+	case "days":
+		until = now.AddDate(0, 0, n)
+	case "weeks":
+		until = now.AddDate(0, 0, 7*n)
+	case "months":
+		until = now.AddDate(0, n, 0)
+	case "years":
+		until = now.AddDate(n, 0, 0)
+	default:
+		return badRequest("Time unit not recognised. Supported units: days, weeks, months, years.")
 	}
-	return badRequest("Time unit not recognised. Supported units: days, weeks, months, years.")
+	expired := []object{}
+	if c.s.opts.Certificates != nil {
+		for _, cert := range c.s.opts.Certificates() {
+			if cert.NotAfter.Before(until) {
+				expired = append(expired, object{
+					"node": c.s.node(), "cert_expires_on": cert.NotAfter.UTC().Format("2006-01-02 15:04:05"), "certfile": cert.File, "subject": cert.Subject,
+				})
+			}
+		}
+	}
+	if len(expired) > 0 {
+		return c.failed("Certificates expiring", object{"expired": expired})
+	}
+	return c.healthy()
+}
+
+// checkConnectionLimit fails when no more connection is admitted.
+func (c *call) checkConnectionLimit() error {
+	now, limit := c.s.broker.Connections()
+	if limit > 0 && now >= limit {
+		return c.failed("node connection limit is reached", object{"connections": now, "limit": limit})
+	}
+	return c.ok(object{"status": "ok", "connections": now, "limit": limitOrInfinity(limit)})
+}
+
+func limitOrInfinity(n int) any {
+	if n > 0 {
+		return n
+	}
+	return "infinity"
 }
 
 // getNothing lists what there is none of.

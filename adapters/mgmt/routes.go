@@ -61,6 +61,7 @@ func (s *Server) resources() []resource {
 		{"/vhosts/{name}", administrator, methods{get: (*call).getVHost, put: (*call).putVHost, delete: (*call).deleteVHost}},
 		{"/vhosts/{name}/permissions", administrator, methods{get: (*call).listVHostPermissions}},
 		{"/vhosts/{name}/topic-permissions", administrator, methods{get: (*call).listVHostTopicPermissions}},
+		{"/vhosts/{name}/deletion/protection", administrator, methods{post: (*call).protectVHost, delete: (*call).unprotectVHost}},
 		{"/vhosts/{name}/start/{node}", administrator, methods{post: (*call).startVHost}},
 		{"/vhosts/{vhost}/connections", inVHost, methods{get: (*call).listConnections}},
 		{"/vhosts/{vhost}/channels", inVHost, methods{get: (*call).listChannels}},
@@ -70,6 +71,7 @@ func (s *Server) resources() []resource {
 		{"/users/bulk-delete", administrator, methods{post: (*call).bulkDeleteUsers}},
 		{"/users/{user}", administrator, methods{get: (*call).getUser, put: (*call).putUser, delete: (*call).deleteUser}},
 		{"/users/{user}/permissions", administrator, methods{get: (*call).listUserPermissions}},
+		{"/users/{user}/queues", administrator, methods{get: (*call).listUserQueues}},
 		{"/users/{user}/topic-permissions", administrator, methods{get: (*call).listUserTopicPermissions}},
 		{"/permissions", administrator, methods{get: (*call).listPermissions}},
 		{"/permissions/{perm-vhost}/{user}", administrator, methods{get: (*call).getPermission, put: (*call).putPermission, delete: (*call).deletePermission}},
@@ -96,6 +98,8 @@ func (s *Server) resources() []resource {
 		{"/moves/{id}", management, methods{get: (*call).getMove, delete: (*call).cancelMove}},
 		{"/queues/{vhost}/{queue}/actions", administrator, methods{post: (*call).queueAction}},
 		{"/queues/{vhost}/{queue}/bindings", inVHost, methods{get: (*call).listQueueBindings}},
+		{"/queues/quorum/{vhost}/{queue}/status", inVHost, methods{get: (*call).getQuorumStatus}},
+		{"/queues/quorum/{vhost}/{queue}/replicas/{act}", administrator, methods{post: (*call).changeReplicas, delete: (*call).changeReplicas}},
 		{"/exchanges", management, methods{get: (*call).listExchanges}},
 		{"/exchanges/{vhost}", inVHost, methods{get: (*call).listExchanges}},
 		{"/exchanges/{vhost}/{exchange}", inVHost, methods{get: (*call).getExchange, put: (*call).putExchange, delete: (*call).deleteExchange}},
@@ -139,6 +143,9 @@ func (s *Server) resources() []resource {
 		{"/shovels/vhost/{vhost}/{name}/restart", monitoring, methods{delete: (*call).restartShovel}},
 		{"/federation-links", management, methods{get: (*call).getNothing}},
 		{"/federation-links/{vhost}", inVHost, methods{get: (*call).getNothing}},
+		{"/traces", management, methods{get: (*call).getNothing}},
+		{"/traces/{vhost}", inVHost, methods{get: (*call).getNothing}},
+		{"/trace-files", administrator, methods{get: (*call).getNothing}},
 		{"/parameters", policymaker, methods{get: (*call).listParameters}},
 		{"/parameters/{component}", policymaker, methods{get: (*call).listParameters}},
 		{"/parameters/{component}/{vhost}", policymaker, methods{get: (*call).listParameters}},
@@ -159,6 +166,14 @@ func (s *Server) resources() []resource {
 		{"/health/checks/port-listener/{port}", management, methods{get: (*call).checkPort}},
 		{"/health/checks/protocol-listener/{protocol}", management, methods{get: (*call).checkProtocol}},
 		{"/health/checks/certificate-expiration/{within}/{unit}", management, methods{get: (*call).checkCertificates}},
+		{"/health/checks/below-node-connection-limit", noLogin, methods{get: (*call).checkConnectionLimit}},
+		{"/health/checks/reached-target-cluster-size", noLogin, methods{get: (*call).healthy}},
+		{"/health/checks/metadata-store/initialized", management, methods{get: (*call).healthy}},
+		{"/health/checks/metadata-store/initialized/with-data", management, methods{get: (*call).healthy}},
+		{"/health/checks/quorum-queues-without-elected-leaders/all-vhosts", management, methods{get: (*call).healthy}},
+		{"/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}", management, methods{get: (*call).healthy}},
+		{"/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}", inVHost, methods{get: (*call).healthy}},
+		{"/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}", inVHost, methods{get: (*call).healthy}},
 		{"/health/checks/is-in-service", noLogin, methods{get: (*call).checkInService}},
 		{"/health/checks/ready-to-serve-clients", noLogin, methods{get: (*call).checkReady}},
 		{"/backup", administrator, methods{post: (*call).postBackup}},
@@ -192,12 +207,12 @@ func (s *Server) routes() http.Handler {
 	for _, path := range console.Paths() {
 		root.Handle(path, console.Handler())
 	}
-	root.Handle("/api", http.RedirectHandler("/api/index.html", http.StatusMovedPermanently))
+	root.Handle("/api", http.RedirectHandler(s.opts.Web.prefix()+"/api/index.html", http.StatusMovedPermanently))
 	root.Handle("/api/index.html", http.HandlerFunc(s.welcome))
 	for _, r := range s.resources() {
 		root.Handle("/api"+r.path, s.serve(r))
 	}
-	return root
+	return under(s.opts.Web.prefix(), root, http.HandlerFunc(s.notFound))
 }
 
 // rawPath makes chi match on the path as it was sent: a virtual host "%2F" is
@@ -228,6 +243,9 @@ func (s *Server) serve(r resource) http.HandlerFunc {
 		if !slices.Contains(allow, req.Method) {
 			h.Set("Allow", strings.Join(allow, ", "))
 			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		if c.cors(allow) {
 			return
 		}
 		if req.Method == http.MethodOptions {

@@ -39,10 +39,19 @@ type Options struct {
 	// SetMemoryLimit changes how much messages may take, in bytes, and what
 	// follows from it. Nil changes the broker's account only.
 	SetMemoryLimit func(n int64)
-	Control        Control // Nil if the process cannot be asked for anything.
-	MachineBytes   int64   // The memory that shares refer to; 0 if unknown.
+	// Certificates lists those that listeners show. Nil for none.
+	Certificates func() []Certificate
+	Web          WebOptions
+	Control      Control // Nil if the process cannot be asked for anything.
+	MachineBytes int64   // The memory that shares refer to; 0 if unknown.
 	// Shovels are the dynamic shovels that run; nil if there are none.
 	Shovels Shovels
+}
+
+// Certificate is a server's.
+type Certificate struct {
+	File, Subject string
+	NotAfter      time.Time
 }
 
 // Listener is an open port.

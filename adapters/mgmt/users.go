@@ -170,11 +170,6 @@ func (c *call) getWhoami() error {
 	return c.ok(object{"name": c.user.Name, "tags": append([]string{}, c.user.Tags...), "is_internal_user": true})
 }
 
-// getAuth tells browsers how to log in: with a name and a password.
-func (c *call) getAuth() error {
-	return c.ok(object{"enable_uaa": false, "uaa_client_id": "", "uaa_location": "", "oauth_enabled": false})
-}
-
 // postLogin checks a form of username and password and answers with what to
 // send as basic authentication from now on.
 func (c *call) postLogin() error {

@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"net/http"
 	"strings"
 
 	"leveret/core"
@@ -50,7 +51,7 @@ func (c *call) vhostObject(v *core.VHost, traffic *traffic) object {
 		"name": v.Name(), "description": d.Description, "tags": tags, "default_queue_type": queueType, "tracing": d.Tracing,
 		"metadata":                object{"description": d.Description, "tags": tags, "default_queue_type": queueType},
 		"cluster_state":           object{s.node(): "running"},
-		"protected_from_deletion": false,
+		"protected_from_deletion": d.Protected,
 	}
 	key := rateKey{ratedVHost, v.Name(), ""}
 	is := s.vhostValues(v)
@@ -118,6 +119,9 @@ func (c *call) putVHost() error {
 	if !existed {
 		// Who makes a virtual host may use it, as in RabbitMQ.
 		all := auth.Permission{Configure: ".*", Write: ".*", Read: ".*"}
+		if _, ok := c.s.broker.Auth().User(c.user.Name); !ok {
+			return c.done(true) // Somebody from elsewhere, who has other rules.
+		}
 		if err := c.acting().SetPermission(c.user.Name, name, all); err != nil {
 			return err
 		}
@@ -129,7 +133,27 @@ func (c *call) deleteVHost() error {
 	if _, err := c.namedVHost(); err != nil {
 		return err
 	}
+	if v, err := c.namedVHost(); err == nil && v.Definition().Protected {
+		return &failure{http.StatusPreconditionFailed, "precondition_failed", "virtual host '" + v.Name() + "' is protected from deletion"}
+	}
 	if err := c.acting().DeleteVHost(c.param("name")); err != nil {
+		return err
+	}
+	return c.done(false)
+}
+
+func (c *call) protectVHost() error { return c.setProtected(true) }
+
+func (c *call) unprotectVHost() error { return c.setProtected(false) }
+
+func (c *call) setProtected(is bool) error {
+	v, err := c.namedVHost()
+	if err != nil {
+		return err
+	}
+	d := v.Definition()
+	d.Protected = is
+	if err := c.acting().PutVHost(d); err != nil {
 		return err
 	}
 	return c.done(false)

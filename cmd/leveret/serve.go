@@ -173,7 +173,12 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		},
 		MachineBytes: set.MachineBytes,
 		Control:      ops,
-		Shovels:      shovels,
+		Certificates: certificates(secure),
+		Web: mgmt.WebOptions{
+			PathPrefix: s.HTTPPathPrefix, CORSOrigins: config.Unless(s.HTTPCORSOrigins, "none"), CORSMaxAge: s.HTTPCORSMaxAge,
+			SessionTimeout: s.HTTPSessionTimeout,
+		},
+		Shovels: shovels,
 	})
 	metrics := prometheus.Options{
 		Broker:        broker,
@@ -371,6 +376,20 @@ func importDefinitions(broker *core.Broker, s *config.Serve, set *config.Setting
 	}
 	log.Info("definitions imported", slog.String("file", s.LoadDefinitions), slog.Int("skipped", len(report.Skipped)))
 	return nil
+}
+
+// certificates is what tells the API of the certificates in use, or nil.
+func certificates(secure *certs.Store) func() []mgmt.Certificate {
+	if secure == nil {
+		return nil
+	}
+	return func() []mgmt.Certificate {
+		var all []mgmt.Certificate
+		for file, c := range secure.Shown() {
+			all = append(all, mgmt.Certificate{File: file, Subject: c.Subject.String(), NotAfter: c.NotAfter})
+		}
+		return all
+	}
 }
 
 // protocolPprof is what listeners of profiles are called.

@@ -35,6 +35,7 @@ const (
 	fieldTag              = 9 // VHostDef, UserDef: one field each.
 	fieldDefaultQueueType = 10
 	fieldTracing          = 11
+	fieldProtected        = 12
 
 	fieldPasswordHash = 8 // UserDef
 	fieldAlgorithm    = 10
@@ -199,6 +200,7 @@ func appendDefinition(dst []byte, kind core.DefinitionKind, key []string, value 
 		}
 		e.text(fieldDefaultQueueType, d.DefaultQueueType)
 		e.number(fieldTracing, flag(d.Tracing, 1))
+		e.number(fieldProtected, flag(d.Protected, 1))
 	case core.UserDef:
 		fits = kind == core.DefUser
 		e.name(0, d.Name)
@@ -405,6 +407,8 @@ func decodeDefinition(kind core.DefinitionKind, key []string, fields string) (an
 				v.DefaultQueueType = d.text
 			case fieldTracing:
 				v.Tracing = d.number != 0
+			case fieldProtected:
+				v.Protected = d.number != 0
 			}
 		}
 		out = v

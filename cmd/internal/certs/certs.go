@@ -139,6 +139,17 @@ func (s *Store) Config() *tls.Config {
 	}
 }
 
+// Shown are the certificates that clients see now, with the files they are from.
+func (s *Store) Shown() map[string]*x509.Certificate {
+	shown := map[string]*x509.Certificate{}
+	for i, cert := range s.current.Load().Certificates {
+		if cert.Leaf != nil && i < len(s.o.Pairs) {
+			shown[s.o.Pairs[i].Cert] = cert.Leaf
+		}
+	}
+	return shown
+}
+
 // Reload reads the files again. If that fails the ones read before stay.
 func (s *Store) Reload() error {
 	s.mu.Lock()

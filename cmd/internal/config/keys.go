@@ -200,17 +200,14 @@ var rules = []rule{
 	{"amqp10_client.**", Missing, nil, "AMQP 1.0: nothing here speaks it"},
 
 	// The HTTP API and Prometheus.
-	{"management.path_prefix", Missing, nil, "the API is at /api"},
 	{"management.disable_stats", Missing, []string{"false"}, "the API shows statistics"},
 	{"management.enable_queue_totals", Idle, nil, "the API shows queue totals anyway"},
-	{"management.cors.**", Missing, []string{"none"}, "web pages of other origins may not use the API"},
 	{"management.csp.policy", Missing, nil, "the API sends a policy of its own"},
 	{"management.hsts.policy", Missing, nil, "the API sends no such header"},
 	{"management.headers.**", Missing, nil, "the API sends its own headers"},
 	{"management.http.max_body_size", Missing, nil, "bodies of requests have at most 10 MB"},
 	{"management.http.hide_allow_header", Missing, []string{"false"}, "405 answers have Allow"},
 	{"management.http_log_dir", Missing, nil, "the HTTP API writes no access log"},
-	{"management.login_session_timeout", Missing, nil, "the API keeps no sessions"},
 	{"management.disable_basic_auth", Missing, []string{"false"}, "the API takes user and password"},
 	{"management.credential_encryption_secret", Idle, nil, "the API keeps no credentials"},
 	{"management.definitions.require_json_extension", Idle, nil, "definitions are known by what is in them"},

@@ -40,6 +40,11 @@ type Serve struct {
 	PrometheusTLSAddr   []string `name:"prometheus-tls-addr" conf:"prometheus.ssl.port:port,prometheus.ssl.ip:ip" group:"tls" env:"LEVERET_PROMETHEUS_TLS_ADDR" default:"none" placeholder:"ADDR" help:"Where Prometheus fetches metrics with TLS, for example :15691. [none]"`
 	PrometheusAuth      bool     `name:"prometheus-auth" conf:"prometheus.authentication.enabled" group:"listeners" env:"LEVERET_PROMETHEUS_AUTH" help:"Metrics are for users with the tag monitoring or administrator."`
 
+	HTTPPathPrefix     string        `name:"http-path-prefix" conf:"management.path_prefix" group:"listeners" env:"LEVERET_HTTP_PATH_PREFIX" placeholder:"PATH" help:"What stands before every path of the management API and its console, /broker for example; for proxies that do not cut it off."`
+	HTTPCORSOrigins    []string      `name:"http-cors-origins" conf:"management.cors.allow_origins.*" group:"listeners" env:"LEVERET_HTTP_CORS_ORIGINS" default:"none" placeholder:"ORIGIN" help:"Web pages of other origins that may use the management API, as https://example.org, * for any, or none. [none]"`
+	HTTPCORSMaxAge     time.Duration `name:"http-cors-max-age" conf:"management.cors.max_age:s" group:"listeners" env:"LEVERET_HTTP_CORS_MAX_AGE" default:"30m" placeholder:"TIME" help:"How long browsers may remember that. [30m]"`
+	HTTPSessionTimeout time.Duration `name:"http-session-timeout" conf:"management.login_session_timeout:min" group:"listeners" env:"LEVERET_HTTP_SESSION_TIMEOUT" default:"8h" placeholder:"TIME" help:"After how long without anybody there the console logs out, in whole minutes. [8h]"`
+
 	STOMPAddr            []string `name:"stomp-addr" conf:"stomp.listeners.tcp.*:addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
 	WebSTOMPAddr         []string `name:"web-stomp-addr" conf:"web_stomp.tcp.port:port,web_stomp.port:port,web_stomp.tcp.ip:ip,web_stomp.tcp.listener:addr" group:"listeners" env:"LEVERET_WEB_STOMP_ADDR" default:":15674" placeholder:"ADDR" help:"Where STOMP clients connect over WebSocket, at /ws; none to serve none. [:15674]"`
 	WebSTOMPOrigins      []string `name:"web-stomp-origins" conf:"web_stomp.allow_origins.*:all" group:"listeners" env:"LEVERET_WEB_STOMP_ORIGINS" default:"all" placeholder:"ORIGIN" help:"The web pages that may do so, as https://example.org, or all. [all]"`
@@ -268,6 +273,12 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, fmt.Errorf("--sync-every %v is not a time to wait", s.SyncEvery)
 	case s.QueueMemory < 64<<10:
 		return nil, fmt.Errorf("--queue-memory %d is less than 64KiB", s.QueueMemory)
+	case s.HTTPCORSMaxAge < time.Second:
+		return nil, fmt.Errorf("--http-cors-max-age %v is not a second or more", s.HTTPCORSMaxAge)
+	case s.HTTPSessionTimeout < time.Minute || s.HTTPSessionTimeout%time.Minute != 0:
+		return nil, fmt.Errorf("--http-session-timeout %v is not a number of whole minutes", s.HTTPSessionTimeout)
+	case strings.ContainsAny(s.HTTPPathPrefix, "?#% "):
+		return nil, fmt.Errorf("--http-path-prefix %q is not a path such as /broker", s.HTTPPathPrefix)
 	case s.RefuseAfter < 0:
 		return nil, fmt.Errorf("--refuse-after %v is not a time to wait", s.RefuseAfter)
 	case s.ConsumerTimeout < 0:
@@ -409,6 +420,14 @@ func (s *Serve) Logger(w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// Unless is list, or nil if that is nothing but word.
+func Unless(list []string, word string) []string {
+	if only(list, word) {
+		return nil
+	}
+	return list
 }
 
 func only(list []string, word string) bool { return len(list) == 1 && list[0] == word }

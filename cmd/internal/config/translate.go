@@ -15,6 +15,7 @@ var translations = map[string]func(text string) (string, error){
 	"":     func(text string) (string, error) { return text, nil },
 	"s":    inUnits(time.Second),
 	"ms":   inUnits(time.Millisecond),
+	"min":  inUnits(time.Minute),
 	"not":  negated,
 	"addr": rabbitAddr,
 	"level": func(text string) (string, error) {
