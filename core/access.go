@@ -316,6 +316,9 @@ func (p *Principal) tag(tags []string) {
 // asked reports whether others than the directory say what p may do.
 func (p *Principal) asked() bool { return p.grants != nil }
 
+// Internal reports whether the directory alone says what p may do.
+func (p *Principal) Internal() bool { return p.grants == nil }
+
 // Expired reports whether what p was let in with has expired.
 func (p *Principal) expired(nowMS int64) bool {
 	return !p.ExpiresAt.IsZero() && p.ExpiresAt.UnixMilli() <= nowMS

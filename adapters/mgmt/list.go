@@ -40,6 +40,7 @@ type page struct {
 	sort         []string // Path of the field; nil for vhost and name.
 	reverse      bool
 	columns      [][]string
+	where        []condition
 }
 
 // parsePage reads the list parameters of q.
@@ -52,9 +53,12 @@ func parsePage(q url.Values) (*page, error) {
 	if !q.Has("page") {
 		return p, nil
 	}
+	var err error
+	if p.where, err = parseConditions(q); err != nil {
+		return nil, err
+	}
 
 	invalid := badRequest("Pagination parameters are invalid")
-	var err error
 	if p.number, err = strconv.Atoi(q.Get("page")); err != nil {
 		return nil, invalid
 	}
@@ -101,6 +105,7 @@ func (c *call) listBy(rows []row, value column) error {
 		if rows, err = p.filter(rows); err != nil {
 			return err
 		}
+		rows = p.meeting(rows)
 	}
 	objects := p.arrange(rows, value)
 

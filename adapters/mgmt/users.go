@@ -166,8 +166,20 @@ func (c *call) hashPassword() error {
 	return c.ok(object{"ok": hash})
 }
 
+// getWhoami tells a user what it is and, beyond RabbitMQ, what its permissions
+// are where the directory keeps them: a console offers no more than that.
 func (c *call) getWhoami() error {
-	return c.ok(object{"name": c.user.Name, "tags": append([]string{}, c.user.Tags...), "is_internal_user": true})
+	out := object{"name": c.user.Name, "tags": append([]string{}, c.user.Tags...), "is_internal_user": c.user.Internal()}
+	if c.user.Internal() {
+		permissions := []object{}
+		for _, p := range c.s.broker.Auth().Permissions() {
+			if p.User == c.user.Name {
+				permissions = append(permissions, permissionObject(p))
+			}
+		}
+		out["permissions"] = permissions
+	}
+	return c.ok(out)
 }
 
 // postLogin checks a form of username and password and answers with what to

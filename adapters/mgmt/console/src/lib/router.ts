@@ -34,6 +34,9 @@ addEventListener('hashchange', () => {
 /** vhost is the virtual host that lists are about; "" for all. */
 export const vhost = computed(() => route.value.query.get('vhost') ?? '');
 
+/** vhosts are the names of those the user may see. */
+export const vhosts = signal<string[]>([]);
+
 type Query = Record<string, string | number | boolean | undefined>;
 
 /** href is a link to a page: its first segment names it, the rest are objects. */

@@ -2,6 +2,7 @@
 
 import { signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
+import { route } from '../lib/router';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Button, Failure } from './parts';
 import { Icon } from './icons';
@@ -18,6 +19,9 @@ export const closeDialog = (): void => {
 
 export function Dialogs() {
   const d = current.value;
+  const here = route.value.parts.join('/');
+  // Whoever goes to another page leaves the dialog behind.
+  useEffect(() => closeDialog, [here]);
   return d ? <Frame key={d.id}>{d.body}</Frame> : null;
 }
 

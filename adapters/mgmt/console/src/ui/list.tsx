@@ -7,7 +7,7 @@ import { advice, withQuery, type Json } from '../lib/api';
 import { count } from '../lib/format';
 import { useLive } from '../lib/live';
 import { recall, remember } from '../lib/prefs';
-import { route, setQuery } from '../lib/router';
+import { route, setQuery, vhost, vhosts } from '../lib/router';
 import { mayAct } from '../lib/session';
 import { Ask, closeDialog, openDialog } from './dialog';
 import { Icon } from './icons';
@@ -29,7 +29,7 @@ export interface Column<T = Json> {
   help?: string;
 }
 
-/** Filter narrows a list by what its rows are; where is the server's condition. */
+/** Filter narrows a list by what its rows are; where are the server's conditions, with commas. */
 export interface Filter {
   id: string;
   title: string;
@@ -104,11 +104,11 @@ export function List<T = Json>(p: ListProps<T>) {
   const size = Number(get('size')) || recall(`size.${p.id}`, 50);
   const sort = get('sort') || p.sort || '';
   const descending = get('sort') ? get('desc') === '1' : !!p.descending;
-  const chosen = useMemo(() => columnChoice(p.id, p.columns, get('cols')), [p.id, p.columns, get('cols')]);
+  const chosen = useMemo(() => columnChoice(p.id, p.columns, get('cols')), [p.id, p.columns, get('cols'), vhost.value, vhosts.value]);
   const conditions = (p.filters ?? []).flatMap((f) => f.options.filter((o) => o.value === get(f.id)).map((o) => o.where));
 
   let path = withQuery(p.path, { page, page_size: size, name: text, use_regex: text && regex, sort, sort_reverse: sort && descending });
-  for (const c of conditions) path += '&where=' + encodeURIComponent(c);
+  for (const c of conditions) path += c.split(',').map((one) => '&where=' + encodeURIComponent(one)).join('');
   const live = useLive(path, p.every ?? 5);
   const answer = normal<T>(live.data, page, size, text, p.rowName);
 
@@ -249,7 +249,9 @@ type Chosen = Set<string> & { asked?: boolean };
 
 function columnChoice<T>(id: string, all: Column<T>[], inURL: string): Chosen {
   const names = inURL ? inURL.split(',') : recall<string[] | undefined>(`columns.${id}`, undefined);
-  const out: Chosen = new Set(names ?? all.filter((c) => !c.off).map((c) => c.id));
+  // Where there is only one virtual host to be in, no column needs to say so.
+  const one = vhost.value !== '' || vhosts.value.length < 2;
+  const out: Chosen = new Set(names ?? all.filter((c) => !c.off && !(c.id === 'vhost' && one)).map((c) => c.id));
   out.add(all[0]!.id);
   out.asked = names !== undefined;
   return out;

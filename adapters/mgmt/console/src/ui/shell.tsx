@@ -5,7 +5,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { Json } from '../lib/api';
 import { useLive, paused, reachable } from '../lib/live';
-import { href, route, setQuery, vhost } from '../lib/router';
+import { href, route, setQuery, vhost, vhosts } from '../lib/router';
 import { isAdministrator, isMonitor, isPolicymaker, me, readOnly, setReadOnly, signOut } from '../lib/session';
 import { alarmsPath, readAlarms } from '../lib/alarms';
 import { Hare, Icon, type IconName } from './icons';
@@ -115,7 +115,10 @@ export function Shell({ children }: { children: ComponentChildren }) {
 
 function VHostPicker() {
   const { data } = useLive<Json[]>('/vhosts?columns=name', 30);
-  const names = (data ?? []).map((v) => v.name as string);
+  useEffect(() => {
+    if (data) vhosts.value = data.map((v) => v.name as string);
+  }, [data]);
+  const names = [...vhosts.value];
   const now = vhost.value;
   if (now && !names.includes(now)) names.push(now);
   const page = route.value.parts;
