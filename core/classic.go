@@ -498,7 +498,7 @@ func (q *classic) Info() QueueInfo {
 	for c := range q.mu.consumers {
 		active := c.in.started && (q.mu.single == nil || q.mu.single.active == c)
 		i.ConsumerList = append(i.ConsumerList, ConsumerInfo{
-			Tag: c.opts.Tag, Session: c.session, Scope: c.opts.Scope, NoAck: c.opts.NoAck, Exclusive: c.opts.Exclusive,
+			Tag: c.opts.Tag, Session: c.session, Scope: c.opts.Scope, Destination: c.opts.Destination, NoAck: c.opts.NoAck, Exclusive: c.opts.Exclusive,
 			Priority: c.opts.Priority, Prefetch: c.in.prefetch, Unacked: c.in.unacked, Active: active, Arguments: c.opts.Arguments, TimeoutMS: q.timeoutOf(c),
 		})
 	}

@@ -85,6 +85,10 @@ type identity struct {
 	received  map[uint16]struct{} // See Client.Received.
 	will      *will
 	leaseEnds int64 // 0 for never, or not running.
+
+	// looks is held by the owner while it changes def, subs, owned, direct or
+	// will, and by operators who look at them. A leaf.
+	looks sync.Mutex
 }
 
 // ClientInfo is what operators see of a client.
@@ -258,9 +262,9 @@ func (c *Client) begin() error {
 		changes = append(changes, c.change(d))
 	}
 	old := c.will
-	c.will = nil
+	c.setWill(nil)
 	if o.Will != nil {
-		c.will = newWill(c.session, o.Will)
+		c.setWill(newWill(c.session, o.Will))
 	}
 	if c.will != nil {
 		if stores || c.stored {
@@ -272,11 +276,13 @@ func (c *Client) begin() error {
 	}
 	if err := c.vhost.commit(changes...); err != nil {
 		c.will.drop(c.broker)
-		c.will = old
+		c.setWill(old)
 		return err
 	}
 	old.drop(c.broker)
+	c.looks.Lock()
 	c.def, c.stored, c.leaseEnds = d, c.stored || stores, 0
+	c.looks.Unlock()
 	return nil
 }
 
@@ -332,7 +338,9 @@ func (c *Client) SetExpiry(ms int64) error {
 			return err
 		}
 	}
+	c.looks.Lock()
 	c.def = d
+	c.looks.Unlock()
 	return nil
 }
 
@@ -361,7 +369,7 @@ func (c *Client) Detach(d Departure) {
 			c.forget(Change{Kind: DefWill, Key: c.key(), Was: AnyRevision})
 		}
 		c.will.drop(c.broker)
-		c.will = nil
+		c.setWill(nil)
 	case d == Lost && c.will != nil:
 		c.will.dueMS = now + c.will.DelayMS
 		if c.will.DelayMS == 0 {
@@ -469,6 +477,8 @@ func (c *Client) wipe() error {
 	c.unshare()
 	c.forgetAll()
 	c.will.drop(c.broker)
+	c.looks.Lock()
+	defer c.looks.Unlock()
 	c.def, c.stored, c.owned, c.direct, c.subs, c.will, c.leaseEnds = ClientDef{}, false, false, false, nil, nil, 0
 	return nil
 }
@@ -504,6 +514,67 @@ func (v *VHost) Clients() iter.Seq[ClientInfo] {
 			}
 		}
 	}
+}
+
+func (i *identity) setWill(w *will) {
+	i.looks.Lock()
+	i.will = w
+	i.looks.Unlock()
+}
+
+// ClientDetail is what operators see of one client.
+type ClientDetail struct {
+	ClientInfo
+	ExpiryMS      int64 // How long it outlives a connection; 0 for not at all, negative for ever.
+	ExpiresMS     int64 // When it ends, while it has no connection; 0 for never.
+	Subscribed    []Subscription
+	Queues        []string // Its own, and those that it shares.
+	Will          *Will    // Or nil. Read only.
+	Messages      int      // In its own queue, those that it holds among them.
+	MessagesBytes int64
+}
+
+// Client returns a client by its id, connected or not.
+func (v *VHost) Client(id string) (d ClientDetail, ok bool) {
+	s := v.clients.shard(id)
+	s.Lock()
+	i := s.byID[id]
+	if i == nil {
+		s.Unlock()
+		return d, false
+	}
+	d.ID = i.id
+	if i.owner == nil {
+		d.ExpiresMS = i.leaseEnds
+	} else {
+		d.Attached = i.owner.session
+	}
+	i.looks.Lock()
+	d.ExpiryMS, d.Subscribed, d.Subscriptions = i.def.ExpiryMS, slices.Clone(i.subs), len(i.subs)
+	if i.will != nil {
+		d.Will = &i.will.Will
+	}
+	if i.owned {
+		d.Queues = append(d.Queues, i.def.Queue)
+	}
+	if i.direct {
+		d.Queues = append(d.Queues, i.def.DirectQueue)
+	}
+	i.looks.Unlock()
+	s.Unlock()
+	for _, name := range d.Queues {
+		if q := v.queue(name); q != nil {
+			info := q.Info()
+			d.Messages += info.Ready + info.Unacked + info.Delayed
+			d.MessagesBytes += info.ReadyBytes + info.UnackedBytes
+		}
+	}
+	for _, sub := range d.Subscribed {
+		if sub.Shared != "" && !slices.Contains(d.Queues, sub.Shared) {
+			d.Queues = append(d.Queues, sub.Shared)
+		}
+	}
+	return d, true
 }
 
 // ClientCount returns how many clients there are, connected or not.
@@ -663,6 +734,8 @@ func (v *VHost) dropClients() {
 // addSubscription adds or replaces s among i's subscriptions, which are sorted.
 func (i *identity) addSubscription(s Subscription) (replaced bool) {
 	k, found := i.findSubscription(s.Filter)
+	i.looks.Lock()
+	defer i.looks.Unlock()
 	if found {
 		i.subs[k] = s
 	} else {

@@ -8,14 +8,17 @@ import (
 
 // ConsumeOptions are the arguments of Session.Consume.
 type ConsumeOptions struct {
-	Queue     string
-	Tag       string // Unique within its scope, to the adapter's own rules.
-	Scope     string // What it hangs on in the adapter, for operators.
-	NoAck     bool
-	Exclusive bool
-	Priority  int // Higher ones are served first.
-	Prefetch  int // Unsettled deliveries at most; 0 for no limit.
-	Arguments Table
+	Queue string
+	Tag   string // Unique within its scope, to the adapter's own rules.
+	Scope string // What it hangs on in the adapter, for operators.
+	// Destination is what the client calls what it consumes from, for operators,
+	// where that is not the queue.
+	Destination string
+	NoAck       bool
+	Exclusive   bool
+	Priority    int // Higher ones are served first.
+	Prefetch    int // Unsettled deliveries at most; 0 for no limit.
+	Arguments   Table
 
 	// Shared is credit shared with other consumers, or nil.
 	Shared *Limiter

@@ -167,7 +167,7 @@ func (q *direct) Info() QueueInfo {
 	i := q.infoLocked()
 	if c := q.mu.consumer; c != nil {
 		i.ConsumerList = []ConsumerInfo{{
-			Tag: c.opts.Tag, Session: c.session, Scope: c.opts.Scope, NoAck: c.opts.NoAck, Exclusive: c.opts.Exclusive,
+			Tag: c.opts.Tag, Session: c.session, Scope: c.opts.Scope, Destination: c.opts.Destination, NoAck: c.opts.NoAck, Exclusive: c.opts.Exclusive,
 			Priority: c.opts.Priority, Prefetch: c.in.prefetch, Active: c.in.started, Arguments: c.opts.Arguments,
 		}}
 	}

@@ -169,17 +169,19 @@ type QueueCounters struct {
 
 // ConsumerInfo is a row of QueueInfo.
 type ConsumerInfo struct {
-	Tag       string
-	Session   *Session
-	Scope     string // The adapter's name of what the consumer hangs on, e.g. its channel.
-	NoAck     bool
-	Exclusive bool
-	Priority  int
-	Prefetch  int // 0 for no limit.
-	Unacked   int
-	TimeoutMS int64 // How long it may take to settle a delivery; 0 for ever.
-	Active    bool  // It may be given messages: false before it starts, and while it stands by for another.
-	Arguments Table
+	Tag     string
+	Session *Session
+	Scope   string // The adapter's name of what the consumer hangs on, e.g. its channel.
+	// Destination is what the client calls what it consumes from; "" for the queue.
+	Destination string
+	NoAck       bool
+	Exclusive   bool
+	Priority    int
+	Prefetch    int // 0 for no limit.
+	Unacked     int
+	TimeoutMS   int64 // How long it may take to settle a delivery; 0 for ever.
+	Active      bool  // It may be given messages: false before it starts, and while it stands by for another.
+	Arguments   Table
 }
 
 // priorityOf is the priority that m has in a queue of o.

@@ -278,7 +278,7 @@ func (q *stream) Info() QueueInfo {
 	i := q.infoLocked()
 	for r := range q.mu.readers {
 		row := ConsumerInfo{
-			Tag: r.c.opts.Tag, Session: r.c.session, Scope: r.c.opts.Scope, Exclusive: r.c.opts.Exclusive,
+			Tag: r.c.opts.Tag, Session: r.c.session, Scope: r.c.opts.Scope, Destination: r.c.opts.Destination, Exclusive: r.c.opts.Exclusive,
 			Priority: r.c.opts.Priority, Arguments: r.c.opts.Arguments,
 		}
 		row.Prefetch, row.Unacked = int(r.prefetch.Load()), int(r.unacked.Load())

@@ -131,7 +131,9 @@ func (c *Client) subscribeOwn(subs []Subscription, which []int, replaced []bool,
 			c.unbind(&old)
 		}
 	}
+	c.looks.Lock()
 	c.owned, c.direct = true, direct
+	c.looks.Unlock()
 	if moves {
 		if q := c.vhost.queue(c.def.DirectQueue); q != nil {
 			var t Touched
@@ -371,7 +373,9 @@ func (c *Client) Unsubscribe(filter string) (existed bool, err error) {
 			return true, err
 		}
 	}
+	c.looks.Lock()
 	c.subs = slices.Delete(c.subs, k, k+1)
+	c.looks.Unlock()
 	c.unbind(&old)
 	return true, nil
 }

@@ -68,7 +68,7 @@ func (w *will) change(i *identity, number QueueID) Change {
 // sendWill publishes the will and forgets it. The client owns its identity.
 func (c *Client) sendWill() {
 	w := c.will
-	c.will = nil
+	c.setWill(nil)
 	w.drop(c.broker)
 	forget := func() {}
 	if w.stored {

@@ -335,7 +335,17 @@ func (c *call) consumerObject(q *core.QueueOptions, i *core.ConsumerInfo) object
 	if i.TimeoutMS > 0 {
 		timeout = i.TimeoutMS
 	}
+	var protocol, destination any
+	if i.Session != nil {
+		if r := c.rowOf(i.Session); r != nil {
+			protocol = attributes(r)["protocol"]
+		}
+	}
+	if i.Destination != "" {
+		destination = i.Destination
+	}
 	return object{
+		"protocol": protocol, "destination": destination,
 		"queue": object{"name": q.Name, "vhost": q.VHost}, "consumer_tag": i.Tag, "channel_details": c.channelDetails(i.Session, i.Scope),
 		"ack_required": !i.NoAck, "exclusive": i.Exclusive, "prefetch_count": i.Prefetch, "active": i.Active, "activity_status": status,
 		"arguments": tableJSON(i.Arguments), "consumer_timeout": timeout,

@@ -121,6 +121,11 @@ func (s *Server) resources() []resource {
 		{"/connections/{connection}/channels", management, methods{get: (*call).listConnectionChannels}},
 		{"/channels", management, methods{get: (*call).listChannels}},
 		{"/channels/{channel}", management, methods{get: (*call).getChannel}},
+		{"/sessions", management, methods{get: (*call).listSessions}},
+		{"/sessions/{vhost}", inVHost, methods{get: (*call).listSessions}},
+		{"/sessions/{vhost}/{client}", inVHost, methods{get: (*call).getSession, delete: (*call).deleteSession}},
+		{"/retained/{vhost}", inVHost, methods{get: (*call).listRetained}},
+		{"/retained/{vhost}/message", inVHost, methods{get: (*call).getRetained, delete: (*call).deleteRetained}},
 		{"/consumers", management, methods{get: (*call).listConsumers}},
 		{"/consumers/{vhost}", inVHost, methods{get: (*call).listConsumers}},
 

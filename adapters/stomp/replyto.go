@@ -63,7 +63,7 @@ func (c *conn) replyQueue(text string) (string, error) {
 		return "", err
 	}
 	s.core, err = c.session.Consume(core.ConsumeOptions{
-		Queue: s.queue, Tag: text, Scope: c.scope(), NoAck: true, Outlet: s, Cancelled: s.replyQueueGone, Data: s,
+		Queue: s.queue, Tag: text, Scope: c.scope(), Destination: text, NoAck: true, Outlet: s, Cancelled: s.replyQueueGone, Data: s,
 	})
 	if err != nil {
 		return "", err

@@ -167,7 +167,7 @@ func (c *conn) subscribe(f *frame.Frame) error {
 		return open("Subscription limit exceeded", "a connection may have %d subscriptions", subscriptionsMax)
 	}
 	s := c.newSubscription(tag, id)
-	o := core.ConsumeOptions{Tag: tag, Scope: c.scope(), Outlet: s, Cancelled: s.cancelled, Data: s}
+	o := core.ConsumeOptions{Tag: tag, Scope: c.scope(), Destination: strings.Clone(text), Outlet: s, Cancelled: s.cancelled, Data: s}
 	switch mode, _ := f.Header.Contains(frame.Ack); mode {
 	case "", frame.AckAuto:
 		o.NoAck = true
