@@ -45,6 +45,12 @@ type Principal struct {
 	peer string
 }
 
+// SeesVHosts reports whether p may know which virtual hosts there are, in which
+// it may not be itself.
+func (p *Principal) SeesVHosts() bool {
+	return p.HasTag(auth.TagAdministrator) || p.HasTag(auth.TagMonitoring)
+}
+
 // Grant is what a backend has noted of a principal at its login.
 type Grant struct {
 	Backend AccessBackend

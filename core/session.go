@@ -142,13 +142,15 @@ const (
 // have a permission entry there, and the limits of user, virtual host and node
 // must allow one more. Errors are NotAllowed with RabbitMQ's text.
 func (b *Broker) OpenSession(o SessionOptions) (*Session, error) {
-	v := b.vhost(o.VHost)
-	if v == nil {
-		return nil, errorf(NotAllowed, "vhost %s not found", o.VHost)
-	}
 	p := o.Principal
 	if p.Name == "" {
 		p.User = o.User
+	}
+	v := b.vhost(o.VHost)
+	if v == nil && p.SeesVHosts() {
+		return nil, errorf(NotAllowed, "vhost %s not found", o.VHost)
+	} else if v == nil { // As for one that is there and not for the user.
+		return nil, errorf(NotAllowed, "access to vhost '%s' refused for user '%s'", o.VHost, p.Name)
 	}
 	s := &Session{id: b.sessionIDs.Add(1), broker: b, vhost: v, loopback: o.Loopback, vars: o.Vars, name: o.Name, internal: o.Internal, tally: o.Meter.tally()}
 	s.principal.Store(&p)
@@ -419,6 +421,16 @@ func (s *Session) topicAllowed(x *Exchange, a auth.Action, key string) bool {
 		return s.broker.directory.TopicAllowed(p.Name, s.vhost.name, x.name, a, key, s.vars)
 	}
 	return s.allowed(OnTopic, a, x.name, key)
+}
+
+// Permit refuses, as the operation would, what the user may not do to a queue or
+// exchange, whether that exists or not. It is for adapters to whom one operation
+// is several of core's: they ask for all before the first has changed anything.
+func (s *Session) Permit(k AccessKind, a auth.Action, name string) error {
+	if k == OnQueue {
+		return s.permitQueue(a, name)
+	}
+	return s.permitExchange(a, name)
 }
 
 // permitQueue refuses a on a queue without permission.

@@ -376,6 +376,8 @@ func TestOpenSessionRefusals(t *testing.T) {
 		return s, err
 	}
 	_, err := open("none")
+	refused(t, err, NotAllowed, "access to vhost 'none' refused for user 'u'")
+	_, err = b.OpenSession(SessionOptions{VHost: "none", User: auth.User{Name: "a", Tags: []string{auth.TagAdministrator}}})
 	refused(t, err, NotAllowed, "vhost none not found")
 	_, err = open("v")
 	refused(t, err, NotAllowed, "access to vhost 'v' refused for user 'u'")

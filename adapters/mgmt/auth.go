@@ -185,12 +185,12 @@ func (c *call) vhosts() ([]*core.VHost, error) {
 		only = c.r.Header.Get("X-Vhost")
 	}
 	if only != "" {
+		if !c.user.isMonitor() && !c.mayEnter(only) {
+			return nil, notAuthorised("User not authorised to access virtual host")
+		}
 		v, ok := c.s.broker.VHost(only)
 		if !ok {
 			return nil, errNotFound
-		}
-		if !c.user.isMonitor() && !c.mayEnter(only) {
-			return nil, notAuthorised("User not authorised to access virtual host")
 		}
 		return []*core.VHost{v}, nil
 	}

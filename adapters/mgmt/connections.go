@@ -128,14 +128,14 @@ func (c *call) listUserConnections() error {
 }
 
 // connection finds the connection of the path. It is there for its own user
-// and for who has the right others.
+// and for who has the right others; somebody else cannot tell it from none.
 func (c *call) connection(others bool) (*core.Row, error) {
 	r := c.s.broker.Registry().Find(rowConnection, c.param("connection"))
+	if !others && (r == nil || r.Session == nil || r.Session.User().Name != c.user.Name) {
+		return nil, notAuthorised("User not authorised to access object")
+	}
 	if r == nil {
 		return nil, errNotFound
-	}
-	if !others && (r.Session == nil || r.Session.User().Name != c.user.Name) {
-		return nil, notAuthorised("User not authorised to access object")
 	}
 	return r, nil
 }
@@ -208,10 +208,10 @@ func (c *call) listConnectionChannels() error {
 
 func (c *call) getChannel() error {
 	r := c.s.broker.Registry().Find(rowChannel, c.param("channel"))
-	if r == nil {
+	switch {
+	case r == nil && c.user.isMonitor():
 		return errNotFound
-	}
-	if !c.maySee(r.Session) {
+	case r == nil || !c.maySee(r.Session):
 		return notAuthorised("User not authorised to access object")
 	}
 	out := c.s.channelObject(r, c.spans.messages)

@@ -146,7 +146,7 @@ func (c *conn) login(p *wire.ConnectPacket, loopback bool) (u core.Principal, er
 		if u, err = c.enter(""); err != nil {
 			return u, fail(wire.BadUserNameOrPassword, "login of user '%s' by certificate refused", name)
 		}
-		return u, c.findVHost()
+		return u, c.findVHost(&u)
 	}
 	if !p.HasUser && !p.HasPassword {
 		if o.NoAnonymous {
@@ -157,7 +157,7 @@ func (c *conn) login(p *wire.ConnectPacket, loopback bool) (u core.Principal, er
 		if u, err = c.enter(""); err != nil {
 			return u, fail(wire.NotAuthorized, "anonymous clients are user '%s', who may not log in from here", o.AnonymousUser)
 		}
-		return u, c.findVHost()
+		return u, c.findVHost(&u)
 	}
 	name := p.User
 	if i := strings.LastIndexByte(name, ':'); i >= 0 && !o.IgnoreColons {
@@ -167,7 +167,7 @@ func (c *conn) login(p *wire.ConnectPacket, loopback bool) (u core.Principal, er
 	if p.HasPassword && p.Password != "" {
 		if u, err = c.enter(p.Password); err == nil {
 			c.client.user = u.Name // A token may know better.
-			return u, c.findVHost()
+			return u, c.findVHost(&u)
 		}
 		// As RabbitMQ: a user that may log in from this machine only is known, but
 		// not authorized. Core does not say which it was, on purpose.
@@ -191,9 +191,10 @@ func (c *conn) enter(password string) (core.Principal, error) {
 	return c.srv.broker.Login(c.ctx, shown)
 }
 
-// findVHost fails if the virtual host that the client wants is not there.
-func (c *conn) findVHost() error {
-	if _, ok := c.srv.broker.VHost(c.client.vhost); !ok {
+// findVHost fails if the virtual host that the client wants is not there, and it
+// may know that. To others it is one that they may not enter.
+func (c *conn) findVHost(u *core.Principal) error {
+	if _, ok := c.srv.broker.VHost(c.client.vhost); !ok && u.SeesVHosts() {
 		return fail(wire.BadUserNameOrPassword, "no virtual host '%s'", c.client.vhost)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"leveret/adapters/stomp/wire"
 	"leveret/core"
+	"leveret/core/auth"
 )
 
 // queueParams is how a queue is to be declared.
@@ -271,6 +272,9 @@ func (c *conn) source(d *destination, f *frame.Frame, id string) (string, error)
 		if err != nil {
 			return "", err
 		}
+		if err := c.permit(core.OnQueue, d.key, auth.Configure, auth.Read); err != nil {
+			return "", err
+		}
 		return d.key, c.declareQueue(d.key, p)
 	}
 	p, err := paramsOf(f, d.kind)
@@ -292,9 +296,25 @@ func (c *conn) source(d *destination, f *frame.Frame, id string) (string, error)
 	return name, c.bindSource(name, d, p)
 }
 
+// permit refuses a SUBSCRIBE that lacks a right before it has changed anything.
+func (c *conn) permit(k core.AccessKind, name string, actions ...auth.Action) error {
+	for _, a := range actions {
+		if err := c.session.Permit(k, a, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // bindSource declares a subscription's queue and binds it. What goes wrong
 // leaves no queue behind that was not there before.
 func (c *conn) bindSource(name string, d *destination, p queueParams) error {
+	if err := c.permit(core.OnQueue, name, auth.Configure, auth.Write, auth.Read); err != nil {
+		return err
+	}
+	if err := c.permit(core.OnExchange, d.exchange, auth.Read); err != nil {
+		return err
+	}
 	if err := c.session.DeclareExchange(core.ExchangeDeclare{Name: d.exchange, Passive: true}); err != nil {
 		return err
 	}
