@@ -106,6 +106,7 @@ func (c *call) listAudit() error {
 // for: work of clients that have only HTTP, and questions.
 var unaudited = map[string]bool{
 	"POST /exchanges/{vhost}/{exchange}/publish": true,
+	"POST /queues/{vhost}/{queue}/get":           true,
 	"POST /exchanges/{vhost}/{exchange}/route":   true,
 	"POST /definitions/plan":                     true,
 	"POST /login":                                true,
@@ -113,20 +114,29 @@ var unaudited = map[string]bool{
 
 // auditNames are acts that their method and path do not name well.
 var auditNames = map[string]string{
-	"DELETE /queues/{vhost}/{queue}/contents": "purge queue",
-	"POST /queues/{vhost}/{queue}/get":        "get messages",
-	"POST /queues/{vhost}/{queue}/move":       "move messages",
-	"PUT /vhosts/{name}":                      "set vhost",
-	"POST /users/bulk-delete":                 "delete users",
-	"POST /definitions":                       "import definitions",
-	"POST /definitions/{vhost}":               "import definitions",
-	"POST /all-configuration":                 "import definitions",
-	"POST /definitions/apply":                 "import definitions",
-	"PUT /cluster-name":                       "set cluster name",
-	"POST /backup":                            "back up",
-	"PUT /alarms/{resource}/limit":            "set alarm limit",
-	"DELETE /connections/{connection}":        "close connection",
-	"DELETE /connections/username/{user}":     "close connections of user",
+	"DELETE /queues/{vhost}/{queue}/contents":           "purge queue",
+	"POST /queues/{vhost}/{queue}/move":                 "move messages",
+	"POST /queues/{vhost}/{queue}/actions":              "act on queue",
+	"DELETE /moves/{id}":                                "cancel move",
+	"PUT /exchanges/{vhost}/{exchange}/delayed/{id}":    "re-time delayed message",
+	"DELETE /exchanges/{vhost}/{exchange}/delayed/{id}": "cancel delayed message",
+	"POST /vhosts/{name}/start/{node}":                  "start vhost",
+	"POST /users/bulk-delete":                           "delete users",
+	"POST /definitions":                                 "import definitions",
+	"POST /definitions/{vhost}":                         "import definitions",
+	"POST /definitions/apply":                           "import definitions",
+	"POST /all-configuration":                           "import definitions",
+	"POST /backup":                                      "back up",
+	"POST /rebalance/queues":                            "rebalance queues",
+	"POST /nodes/{node}/reset":                          "reset node",
+	"DELETE /reset":                                     "reset statistics",
+	"DELETE /reset/{node}":                              "reset statistics",
+	"PUT /feature-flags/{feature}/enable":               "enable feature flag",
+	"PUT /alarms/{resource}/limit":                      "set alarm limit",
+	"DELETE /shovels/vhost/{vhost}/{name}":              "delete shovel",
+	"DELETE /shovels/vhost/{vhost}/{name}/restart":      "restart shovel",
+	"DELETE /connections/{connection}":                  "close connection",
+	"DELETE /connections/username/{user}":               "close connections of user",
 }
 
 // auditVerbs are what methods do to what paths name.

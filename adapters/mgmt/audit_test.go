@@ -113,7 +113,7 @@ func TestAuditNames(t *testing.T) {
 	for in, want := range map[string]string{
 		"PUT /queues/{vhost}/{queue}": "set queue", "DELETE /policies/{vhost}/{name}": "delete policy",
 		"PUT /operator-policies/{vhost}/{name}": "set operator policy", "POST /bindings/{vhost}/e/{source}/{kind}/{destination}": "create binding",
-		"PUT /exchanges/{vhost}/{exchange}/delayed/{id}": "set exchange delayed", "PUT /user-limits/{user}/{limit}": "set user limit",
+		"PUT /exchanges/{vhost}/{exchange}/delayed/{id}": "re-time delayed message", "PUT /cluster-name": "set cluster name", "PUT /user-limits/{user}/{limit}": "set user limit",
 	} {
 		method, path, _ := strings.Cut(in, " ")
 		if got := auditAct(method, path); got != want {
