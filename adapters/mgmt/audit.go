@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -73,7 +74,7 @@ func (a *audit) add(e auditEntry) {
 	if e.Reason != "" {
 		attrs = append(attrs, slog.String("reason", e.Reason))
 	}
-	a.log.LogAttrs(nil, slog.LevelInfo, "audit", attrs...)
+	a.log.LogAttrs(context.Background(), slog.LevelInfo, "audit", attrs...)
 }
 
 // list returns the acts that are kept, newest first.
