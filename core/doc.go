@@ -53,6 +53,7 @@
 // the queue of those that do not care; retained.go and retained_trie.go keep the
 // last message of each key for those who come later. events.go, tap.go and
 // announce.go are for those who look on: what happens, what passes, and what the
-// broker says of it; inbox.go is where that waits. broker.go holds it all together,
+// broker says of it; inbox.go is where that waits. meter.go counts for
+// operators, classic_head.go knows how long a queue has waited. broker.go holds it all together,
 // definitions.go and log.go say what storage must do.
 package core

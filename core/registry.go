@@ -36,6 +36,8 @@ type RowOptions struct {
 	Attributes func() map[string]any
 	// Counters returns numbers that only ever grow, or nil.
 	Counters func() map[string]uint64
+	// Traffic returns how many bytes came in and went out. Nil if nothing does.
+	Traffic func() (received, sent uint64)
 	// Close asks for its end, giving a reason to be shown to the client. It
 	// does not block. Nil if that cannot be asked for.
 	Close func(reason string)
@@ -83,14 +85,21 @@ func (row *Row) Remove() {
 	}
 }
 
-// Rows yields the rows of a kind in the order in which they were added.
-func (r *Registry) Rows(kind string) iter.Seq[*Row] {
+// Unordered returns the rows of a kind in no particular order, which costs less
+// than Rows where there are very many.
+func (r *Registry) Unordered(kind string) []*Row {
 	r.mu.RLock()
+	defer r.mu.RUnlock()
 	rows := make([]*Row, 0, len(r.mu.byKind[kind]))
 	for _, row := range r.mu.byKind[kind] {
 		rows = append(rows, row)
 	}
-	r.mu.RUnlock()
+	return rows
+}
+
+// Rows yields the rows of a kind in the order in which they were added.
+func (r *Registry) Rows(kind string) iter.Seq[*Row] {
+	rows := r.Unordered(kind)
 	slices.SortFunc(rows, func(a, b *Row) int {
 		if a.ID < b.ID {
 			return -1

@@ -24,7 +24,7 @@ func (c *conn) name() string { return c.peer + " -> " + c.nc.LocalAddr().String(
 func (c *conn) addRow() *core.Row {
 	return c.srv.broker.Registry().Add(core.RowOptions{
 		Kind: RowConnection, Name: c.session.Name(), Session: c.session,
-		Attributes: c.attributes, Counters: c.counters,
+		Attributes: c.attributes, Counters: c.counters, Traffic: c.traffic,
 		Close: func(reason string) { c.force(reason, forcedWithin) },
 	})
 }
@@ -45,6 +45,11 @@ func (c *conn) attributes() map[string]any {
 		"auth_mechanism": c.client.mechanism, "connected_at": c.since.UnixMilli(),
 		"client_properties": properties, "user_provided_name": c.client.name,
 	}
+}
+
+// traffic is what the connection received and sent, in bytes.
+func (c *conn) traffic() (received, sent uint64) {
+	return uint64(c.in.Received()), uint64(c.out.Written())
 }
 
 func (c *conn) counters() map[string]uint64 {

@@ -205,7 +205,7 @@ func (c *call) vhosts() ([]*core.VHost, error) {
 // with its AMQP permissions. The caller closes it.
 func (c *call) session() (*core.Session, error) {
 	s, err := c.s.broker.OpenSession(core.SessionOptions{
-		VHost: c.param("vhost"), Principal: c.user.Principal, Loopback: c.fromLoopback(), Internal: true,
+		VHost: c.param("vhost"), Principal: c.user.Principal, Loopback: c.fromLoopback(), Internal: true, Meter: c.s.broker.Meter("amqp091"), // As RabbitMQ counts it.
 	})
 	if err != nil {
 		return nil, c.asFailure(err)

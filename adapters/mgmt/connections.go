@@ -15,7 +15,10 @@ const (
 // trafficValues are a connection's bytes in the order of ratedNames.
 func trafficValues(r *core.Row) values {
 	v := make(values, 2)
-	if r.Counters != nil {
+	if r.Traffic != nil {
+		received, sent := r.Traffic()
+		v[0], v[1] = int64(received), int64(sent)
+	} else if r.Counters != nil {
 		n := r.Counters()
 		v[0], v[1] = int64(n["recv_oct"]), int64(n["send_oct"])
 	}

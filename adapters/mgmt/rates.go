@@ -256,10 +256,10 @@ func (r *sampler) look(now time.Time) {
 		all.add(sum)
 		r.note(rateKey{ratedVHost, v.Name(), ""}, sum)
 	}
-	for _, c := range r.s.connections() {
+	for _, c := range r.s.broker.Registry().Unordered(rowConnection) {
 		r.note(rateKey{ratedConnection, "", c.Name}, trafficValues(c))
 	}
-	for c := range r.s.broker.Registry().Rows(rowChannel) {
+	for _, c := range r.s.broker.Registry().Unordered(rowChannel) {
 		if c.Counters != nil {
 			r.note(rateKey{ratedChannel, "", c.Name}, channelValues(c.Counters()))
 		}

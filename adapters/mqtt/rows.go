@@ -20,7 +20,7 @@ var meterNames = map[byte]string{wire.V31: "mqtt310", wire.V311: "mqtt311", wire
 func (c *conn) addRow() *core.Row {
 	return c.srv.broker.Registry().Add(core.RowOptions{
 		Kind: RowConnection, Name: c.session.Name(), Session: c.session,
-		Attributes: c.attributes, Counters: c.counters,
+		Attributes: c.attributes, Counters: c.counters, Traffic: c.traffic,
 		Close: func(reason string) { c.force(&failure{wire.AdministrativeAction, reason}) },
 	})
 }
@@ -51,6 +51,11 @@ func (c *conn) attributes() map[string]any {
 		"client_id": c.client.id, "clean_session": !c.client.lasting, "clean_start": c.client.clean,
 		"will": c.client.will, "messages_unacknowledged": unacked, "subscriptions": filters,
 	}
+}
+
+// traffic is what the connection received and sent, in bytes.
+func (c *conn) traffic() (received, sent uint64) {
+	return uint64(c.in.Received()), uint64(c.out.Written())
 }
 
 func (c *conn) counters() map[string]uint64 {

@@ -30,7 +30,7 @@ func (c *conn) addRows() {
 	r := c.srv.broker.Registry()
 	c.rows.connection = r.Add(core.RowOptions{
 		Kind: RowConnection, Name: c.session.Name(), Session: c.session,
-		Attributes: c.attributes, Counters: c.traffic,
+		Attributes: c.attributes, Counters: c.trafficCounters, Traffic: c.traffic,
 		Close: func(reason string) { c.force(reason, forcedWithin) },
 	})
 	c.rows.channel = r.Add(core.RowOptions{
@@ -73,7 +73,12 @@ func (c *conn) attributes() map[string]any {
 	}
 }
 
-func (c *conn) traffic() map[string]uint64 {
+// traffic is what the connection received and sent, in bytes.
+func (c *conn) traffic() (received, sent uint64) {
+	return uint64(c.in.Received()), uint64(c.out.Written())
+}
+
+func (c *conn) trafficCounters() map[string]uint64 {
 	return map[string]uint64{"recv_oct": uint64(c.in.Received()), "send_oct": uint64(c.out.Written())}
 }
 

@@ -448,6 +448,14 @@ func BenchmarkScrape(b *testing.B) {
 	}
 }
 
+// BenchmarkScrapeHTTP is what a scraper waits for, over the loopback, compressed.
+func BenchmarkScrapeHTTP(b *testing.B) {
+	f := newFixture(b, 10_000, Options{})
+	for b.Loop() {
+		f.get("/metrics/per-object")
+	}
+}
+
 type counting int
 
 func (c *counting) Write(p []byte) (int, error) {

@@ -28,6 +28,9 @@ func statm(field int) int64 {
 
 // OpenFiles counts this process's descriptors, sockets among them.
 func OpenFiles() int {
+	if i, err := os.Stat("/proc/self/fd"); err == nil && i.Size() > 0 {
+		return int(i.Size()) // Linux from 6.2 on says it so, and needs not count a hundred thousand.
+	}
 	d, err := os.Open("/proc/self/fd")
 	if err != nil {
 		return 0
