@@ -189,13 +189,6 @@ func (everything) Authorise(context.Context, string, *Credentials) (Identity, er
 func (everything) Allows(context.Context, any, *AccessQuestion) (bool, error) { return true, nil }
 func (everything) Hold() time.Duration                                        { return -1 }
 
-// Unrestricted is who may do everything and has not logged in: what the broker's
-// operator has asked for, in its configuration, is done as such a one. It is called
-// name, which need not be a user.
-func Unrestricted(name string) Principal {
-	return Principal{User: auth.User{Name: name}, grants: []Grant{{Backend: everything{}}}, holdMS: -1}
-}
-
 // errNoBackend is why a login fails when there is nobody to ask.
 var errNoBackend = errors.New("no backend knows the user")
 

@@ -99,7 +99,7 @@ type ParameterDef struct {
 	Component, VHost, Name string
 	Value                  string // JSON.
 	// User put it, and is whom the component acts as where it acts here; "" if
-	// it was there when the broker started. It is neither shown nor exported.
+	// that was the broker's operator. It is neither shown nor exported.
 	User string
 }
 

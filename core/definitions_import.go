@@ -215,6 +215,15 @@ func (im *importer) policy(kind DefinitionKind, word string, p *filePolicy) erro
 	return im.broker.putSetting(kind, v.name, d, v.name, p.Name)
 }
 
+// owner is whom parameters that are imported act for: the user who imports them,
+// or, with "", the operator.
+func (im *importer) owner() string {
+	if _, ok := im.broker.directory.User(im.broker.user); !ok {
+		return ""
+	}
+	return im.broker.user
+}
+
 func (im *importer) parameters() error {
 	for _, p := range im.file.Parameters {
 		v, err := im.vhost(p.VHost)
@@ -239,7 +248,7 @@ func (im *importer) parameters() error {
 			if !json.Valid(p.Value) {
 				return errorf(Invalid, "parameter '%s' of component '%s' in vhost '%s' has no value", p.Name, p.Component, v.name)
 			}
-			d := ParameterDef{Component: p.Component, VHost: v.name, Name: p.Name, Value: string(p.Value), User: im.broker.user}
+			d := ParameterDef{Component: p.Component, VHost: v.name, Name: p.Name, Value: string(p.Value), User: im.owner()}
 			if check := components[p.Component]; check == nil {
 				im.idle("parameter '%s' in vhost '%s' is kept, but this release has no component '%s' yet", p.Name, v.name, p.Component)
 			} else if err := check(im.broker.Broker, d); err != nil {

@@ -114,7 +114,7 @@ func (w *will) publish(v *VHost, origin uint64, done func()) error {
 // principal is who publishes w.
 func (w *will) principal(b *Broker) (Principal, error) {
 	if w.user == "" {
-		return Unrestricted("will"), nil
+		return Superuser("will"), nil
 	}
 	user, ok := b.directory.User(w.user)
 	if !ok {

@@ -212,7 +212,10 @@ func (c *call) putParameter() error {
 	if err != nil {
 		return err
 	}
-	d := core.ParameterDef{Component: c.param("component"), VHost: c.param("vhost"), Name: c.param("name"), Value: string(value), User: c.user.Name}
+	d := core.ParameterDef{Component: c.param("component"), VHost: c.param("vhost"), Name: c.param("name"), Value: string(value)}
+	if !c.overSocket() || c.user.Name != operatorName {
+		d.User = c.user.Name
+	}
 	if err := c.acting().PutParameter(d); err != nil {
 		return escaped(err)
 	}

@@ -214,8 +214,8 @@ func (s *shovel) budget(in inlet) error {
 }
 
 // session opens a local end. It acts as the user that the URI names, or as the
-// one who put the parameter. A parameter that was there when the broker started,
-// which is up to the operator, may do everything.
+// one who put the parameter. Without one, as for a parameter of the broker's
+// operator, it may do everything.
 func (s *shovel) session(ctx context.Context, u *URI) (*core.Session, error) {
 	o := core.SessionOptions{VHost: u.VHost, Loopback: true, Internal: true}
 	var err error
@@ -223,7 +223,7 @@ func (s *shovel) session(ctx context.Context, u *URI) (*core.Session, error) {
 	case u.User != "":
 		o.Principal, err = s.broker.Login(ctx, core.Credentials{User: u.User, Password: u.Password, VHost: u.VHost, Protocol: "amqp091", Loopback: true})
 	case s.cfg.user == "":
-		o.Principal = core.Unrestricted("shovel")
+		o.Principal = core.Superuser("shovel")
 	default:
 		var ok bool
 		if o.User, ok = s.broker.Auth().User(s.cfg.user); !ok {

@@ -84,6 +84,11 @@ type grammar struct {
 	ExportDefinitions exportDefinitions `cmd:"" name:"export_definitions" group:"definitions" help:"Write all that is declared to a file, or - for standard output."`
 	ImportDefinitions importDefinitions `cmd:"" name:"import_definitions" group:"definitions" help:"Add what a file, or standard input, declares."`
 
+	Migrate       migrate       `cmd:"" name:"migrate" group:"moving" help:"Take over from a RabbitMQ that runs: definitions, then messages."`
+	ShovelStatus  shovelStatus  `cmd:"" name:"shovel_status" group:"moving" help:"List the shovels and what they do."`
+	RestartShovel restartShovel `cmd:"" name:"restart_shovel" group:"moving" help:"Have a shovel connect anew."`
+	DeleteShovel  deleteShovel  `cmd:"" name:"delete_shovel" group:"moving" help:"End a shovel and delete its parameter."`
+
 	Store store `cmd:"" name:"store" group:"store" help:"Look at the data directory of a stopped broker (check, dump) or copy that of a running one (backup)."`
 
 	SetMemoryWatermark setMemoryWatermark `cmd:"" name:"set_vm_memory_high_watermark" group:"node" help:"Change how much memory messages may take: 0.6 of what there is, or absolute 2GB."`
@@ -149,6 +154,7 @@ var groups = []kong.Group{
 	{Key: "objects", Title: "Queues, exchanges, bindings, consumers"},
 	{Key: "clients", Title: "Connections and channels"},
 	{Key: "definitions", Title: "Definitions"},
+	{Key: "moving", Title: "Moving messages"},
 	{Key: "store", Title: "Data directories"},
 	{Key: "node", Title: "The broker"},
 	{Key: "checks", Title: "Health checks"},
