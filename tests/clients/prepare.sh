@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the client tests run: the pinned Python libraries into .venv, the
 # pinned Node packages into node_modules beside their package.json, and Debian's
-# mosquitto-clients, JDK, Maven and chromium if they are missing, and builds the
-# Java programs. Does nothing when all are
-# newer than the files that pin them. With an argument, python, node, mosquitto,
-# java
-# or browser, it installs only those.
+# mosquitto-clients, rabbitmq-server, JDK, Maven and chromium if they are missing,
+# and builds the Java programs. Does nothing when all are newer than the files
+# that pin them. With an argument, python, node, mosquitto, java, rabbitmq or
+# browser, it installs only those.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -67,6 +66,19 @@ prepare_java() {
 	fi
 }
 
+# prepare_rabbitmq installs RabbitMQ itself, which is migrated from, and its
+# rabbitmqadmin. Debian would start it at once, but for the policy.
+prepare_rabbitmq() {
+	[ ! -x /usr/sbin/rabbitmq-server ] || [ ! -x /usr/bin/rabbitmqadmin ] || return 0
+	policy=/usr/sbin/policy-rc.d
+	if [ "$(id -u)" = 0 ] && [ ! -e "$policy" ]; then
+		trap 'rm -f "$policy"' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod +x "$policy"
+	fi
+	debian rabbitmq-server
+}
+
 prepare_browser() {
 	command -v chromium >/dev/null 2>&1 || debian chromium
 }
@@ -76,13 +88,15 @@ python) prepare_python ;;
 node) prepare_node ;;
 mosquitto) prepare_mosquitto ;;
 java) prepare_java ;;
+rabbitmq) prepare_rabbitmq ;;
 browser) prepare_browser ;;
 all)
 	prepare_python
 	prepare_node
 	prepare_mosquitto
 	prepare_java
+	prepare_rabbitmq
 	prepare_browser
 	;;
-*) die "usage: $0 [python|node|mosquitto|java|browser]" ;;
+*) die "usage: $0 [python|node|mosquitto|java|rabbitmq|browser]" ;;
 esac
