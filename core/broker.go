@@ -62,6 +62,12 @@ type Options struct {
 	// "guest" and "/". SkipDefaults leaves it empty.
 	DefaultUser, DefaultPassword, DefaultVHost string
 	SkipDefaults                               bool
+	// What that user is and may: nil for an administrator who may do everything.
+	DefaultTags       []string
+	DefaultPermission *auth.Permission
+	// NewVHost is called after a virtual host was made, by whoever made it; nil
+	// for nothing. It holds no lock, so others may see the virtual host before.
+	NewVHost func(o Operator, name string) error
 	// LoopbackUsers may only log in from this machine; nil for guest.
 	LoopbackUsers []string
 	// Access is where users are looked for; nil for the directory alone.
@@ -107,7 +113,8 @@ type Broker struct {
 	maxConnections    int
 	maxVHosts         int
 	queueMemory       int64
-	consumerTimeoutMS int64
+	consumerTimeoutMS atomic.Int64
+	newVHost          func(o Operator, name string) error
 	maxClients        int
 	defaults          defaults
 	access            []AccessStep
@@ -170,7 +177,8 @@ func New(o Options) (*Broker, error) {
 	}
 	b.Operator = Operator{Broker: b}
 	b.registry = newRegistry(b.rowEvent)
-	b.consumerTimeoutMS = max(0, o.ConsumerTimeoutMS)
+	b.SetConsumerTimeout(o.ConsumerTimeoutMS)
+	b.newVHost = o.NewVHost
 	if len(o.Access) > 1 || len(o.Access) == 1 && (o.Access[0].Authenticator != nil || len(o.Access[0].Authorisers) > 0) {
 		b.access = o.Access
 	}
@@ -203,7 +211,16 @@ func New(o Options) (*Broker, error) {
 	b.mu.sessions = make(map[uint64]*Session)
 	b.mu.byUser = make(map[string]int)
 	b.stored.settings = make(map[settingKey]any)
-	b.defaults = defaults{orDefault(o.DefaultUser, "guest"), orDefault(o.DefaultPassword, "guest"), orDefault(o.DefaultVHost, "/")}
+	b.defaults = defaults{
+		orDefault(o.DefaultUser, "guest"), orDefault(o.DefaultPassword, "guest"), orDefault(o.DefaultVHost, "/"),
+		[]string{auth.TagAdministrator}, auth.Permission{Configure: ".*", Write: ".*", Read: ".*"},
+	}
+	if o.DefaultTags != nil {
+		b.defaults.tags = o.DefaultTags
+	}
+	if o.DefaultPermission != nil {
+		b.defaults.may = *o.DefaultPermission
+	}
 	b.memory = new(Memory)
 	b.memory.limit.Store(o.MemoryLimit)
 	b.alarms = newAlarms(b.memory, b.logger, b.now, o.RefuseAfter, b.alarmEvent)
@@ -307,10 +324,10 @@ func (b *Broker) makeDefaults() error {
 		err = b.PutVHost(VHostDef{Name: vhost, Description: "Default virtual host"})
 	}
 	if err == nil {
-		err = b.PutUser(auth.User{Name: user, PasswordHash: hash, Tags: []string{auth.TagAdministrator}})
+		err = b.PutUser(auth.User{Name: user, PasswordHash: hash, Tags: b.defaults.tags})
 	}
 	if err == nil {
-		err = b.SetPermission(user, vhost, auth.Permission{Configure: ".*", Write: ".*", Read: ".*"})
+		err = b.SetPermission(user, vhost, b.defaults.may)
 	}
 	if err != nil {
 		return fmt.Errorf("create the default user and virtual host: %w", err)
@@ -382,6 +399,10 @@ func (b *Broker) now() int64 { return b.clock() }
 
 // Now is the broker's time in ms since 1970.
 func (b *Broker) Now() int64 { return b.clock() }
+
+// SetConsumerTimeout changes Options.ConsumerTimeoutMS for consumers that begin
+// from now on.
+func (b *Broker) SetConsumerTimeout(ms int64) { b.consumerTimeoutMS.Store(max(0, ms)) }
 
 // NodeName names this broker among others.
 func (b *Broker) NodeName() string { return b.node }

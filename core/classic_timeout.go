@@ -58,7 +58,7 @@ func (q *classic) timeoutOf(c *Consumer) int64 {
 	if q.mu.rules.consumerTimeoutMS >= 0 {
 		return q.mu.rules.consumerTimeoutMS
 	}
-	return q.broker.consumerTimeoutMS
+	return q.broker.consumerTimeoutMS.Load()
 }
 
 // watchLocked puts the timeout that is in force for c into force.

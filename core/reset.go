@@ -1,9 +1,17 @@
 package core
 
-import "errors"
+import (
+	"errors"
+
+	"leveret/core/auth"
+)
 
 // defaults is what a broker without definitions begins with.
-type defaults struct{ user, password, vhost string }
+type defaults struct {
+	user, password, vhost string
+	tags                  []string
+	may                   auth.Permission
+}
 
 // Reset forgets everything that was declared, with all messages, and begins
 // again with the default user and virtual host, unless skipDefaults. Sessions

@@ -227,11 +227,18 @@ func (b Operator) PutVHost(d VHostDef) error {
 		return errorf(Invalid, "default queue type of vhost '%s': %s", d.Name, why)
 	}
 	b.changing.Lock()
-	defer b.changing.Unlock()
-	if b.maxVHosts > 0 && b.vhost(d.Name) == nil && b.vhosts.Load().Len() >= b.maxVHosts {
-		return errorf(Limit, "cannot create vhost '%s': vhost limit of %d is reached", d.Name, b.maxVHosts)
+	isNew := b.vhost(d.Name) == nil
+	var err error
+	if isNew && b.maxVHosts > 0 && b.vhosts.Load().Len() >= b.maxVHosts {
+		err = errorf(Limit, "cannot create vhost '%s': vhost limit of %d is reached", d.Name, b.maxVHosts)
+	} else {
+		err = b.commit(Change{Kind: DefVHost, Key: []string{d.Name}, Value: d, Was: AnyRevision})
 	}
-	return b.commit(Change{Kind: DefVHost, Key: []string{d.Name}, Value: d, Was: AnyRevision})
+	b.changing.Unlock()
+	if err == nil && isNew && b.newVHost != nil {
+		err = b.newVHost(b, d.Name)
+	}
+	return err
 }
 
 // SetVHostLimit sets a limit of a virtual host; negative is none.

@@ -65,6 +65,9 @@ func NewLogTee(next slog.Handler) *LogTee {
 	}
 }
 
+// Before returns a LogTee of the same lines in front of another handler.
+func (t *LogTee) Before(next slog.Handler) *LogTee { return &LogTee{next, t.text, t.line, t.inbox} }
+
 // Enabled implements slog.Handler: what the other one takes is published.
 func (t *LogTee) Enabled(ctx context.Context, l slog.Level) bool { return t.next.Enabled(ctx, l) }
 

@@ -183,3 +183,11 @@ func (c *call) putClusterName() error {
 	}
 	return c.done(false)
 }
+
+// getConfig shows every setting in force with its origin.
+func (c *call) getConfig() error {
+	if c.s.opts.Config == nil {
+		return c.ok([]any{})
+	}
+	return c.ok(c.s.opts.Config())
+}

@@ -34,6 +34,7 @@ type resource struct {
 func (s *Server) resources() []resource {
 	return []resource{
 		{"/overview", management, methods{get: (*call).getOverview}},
+		{"/config/effective", administrator, methods{get: (*call).getConfig}},
 		{"/whoami", management, methods{get: (*call).getWhoami}},
 		{"/version", noLogin, methods{get: (*call).getVersion}},
 		{"/auth", noLogin, methods{get: (*call).getAuth}},

@@ -46,6 +46,9 @@ type Options struct {
 	MachineBytes int64   // The memory that shares refer to; 0 if unknown.
 	// Shovels are the dynamic shovels that run; nil if there are none.
 	Shovels Shovels
+	// Config returns the settings in force, to be encoded as JSON, without
+	// secrets. Nil if there are none.
+	Config func() any
 }
 
 // Certificate is a server's.

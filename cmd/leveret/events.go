@@ -7,17 +7,18 @@ import (
 
 	"leveret/adapters/events"
 	"leveret/cmd/internal/config"
+	"leveret/cmd/internal/logs"
 	"leveret/core"
 )
 
-// logTee has what is logged published as well, if s asks for that. Otherwise it
-// returns log, and nil.
-func logTee(s *config.Serve, log *slog.Logger) (*slog.Logger, *events.LogTee) {
+// logTee returns what makes loggers of a category. If s asks for that, what they
+// are given is published as well, by way of the tee, which is nil otherwise.
+func logTee(s *config.Serve, written *logs.Logs) (logger func(category string) *slog.Logger, tee *events.LogTee) {
 	if !s.LogExchange {
-		return log, nil
+		return written.Logger, nil
 	}
-	tee := events.NewLogTee(log.Handler())
-	return slog.New(tee), tee
+	tee = events.NewLogTee(slog.DiscardHandler)
+	return func(category string) *slog.Logger { return slog.New(tee.Before(written.Logger(category).Handler())) }, tee
 }
 
 // logVHost is where the exchange of the log is, "" for nowhere.

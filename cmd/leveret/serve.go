@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,10 +12,9 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
-	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,7 +28,9 @@ import (
 	"leveret/adapters/stomp"
 	"leveret/cmd/internal/certs"
 	"leveret/cmd/internal/config"
+	"leveret/cmd/internal/logs"
 	"leveret/core"
+	"leveret/core/auth"
 	"leveret/persist"
 )
 
@@ -48,8 +48,13 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	if tuned {
 		holdCollector()
 	}
-	quiet := s.Logger(io.err)
-	log, tee := logTee(&s.Serve, quiet)
+	written, err := s.openLogs(io)
+	if err != nil {
+		return err
+	}
+	defer written.Close()
+	logger, tee := logTee(&s.Serve, written)
+	log, connectionLog, quiet := logger(logs.Default), logger(logs.Connection), written.Logger(logs.Default)
 	s.report.Log(log)
 
 	var secure *certs.Store
@@ -62,7 +67,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 			return err
 		}
 	}
-	listeners, err := listen(set, secure, s.HandshakeTimeout, log)
+	listeners, err := listen(set, secure, s.HandshakeTimeout, connectionLog)
 	if err != nil {
 		return err
 	}
@@ -78,7 +83,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	if err != nil {
 		return errors.Join(usageError{err}, stored.close())
 	}
-	broker, err := newBroker(&s.Serve, set, access, stored, log)
+	broker, err := newBroker(ctx, &s.Serve, set, access, stored, logger)
 	if err != nil {
 		return err
 	}
@@ -93,7 +98,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	places := listeners.places()
 	amqpServer := amqp.NewServer(amqp.Options{
 		Broker: broker,
-		Logger: log,
+		Logger: connectionLog,
 		// Celery raises the prefetch of a worker that holds tasks for later only
 		// where it sees RabbitMQ 3: else tasks due now wait behind those. The
 		// copyright property says who we are.
@@ -113,7 +118,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	})
 	stompServer := stomp.NewServer(stomp.Options{
 		Broker:               broker,
-		Logger:               log,
+		Logger:               connectionLog,
 		ServerName:           "Leveret/" + version,
 		Places:               places,
 		CertificateUser:      byCertificate(&s.Serve, s.STOMPCertLogin),
@@ -132,7 +137,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	})
 	mqttServer := mqtt.NewServer(mqtt.Options{
 		Broker:           broker,
-		Logger:           log,
+		Logger:           connectionLog,
 		Version:          version,
 		Places:           places,
 		CertificateUser:  byCertificate(&s.Serve, s.MQTTCertLogin),
@@ -150,35 +155,32 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		WebSocketOrigins: set.WebMQTTOrigins,
 	})
 	ops := &control{broker: broker, stop: fail, reset: func() error {
-		if err := broker.Reset(set.Definitions != nil); err != nil || set.Definitions == nil {
+		if err := broker.Reset(s.LoadDefinitions != ""); err != nil {
 			return err
 		}
-		return importDefinitions(broker, &s.Serve, set, log)
+		return loadDefinitions(ctx, broker, &s.Serve, true, log)
 	}}
+	again := s.reloader(broker, written, secure, log, io)
 	shovels := shovel.NewManager(shovel.Options{Broker: broker, Logger: log})
 	mgmtServer := mgmt.NewServer(mgmt.Options{
-		Broker:    broker,
-		Logger:    log,
-		Audit:     audit,
-		Version:   version,
-		Listeners: listeners.described(),
-		NoRates:   s.RatesMode == "none",
-		Places:    places,
-		Backup:    stored.backup(),
-		SetMemoryLimit: func(n int64) {
-			broker.Memory().SetLimit(n)
-			if os.Getenv("GOMEMLIMIT") == "" {
-				debug.SetMemoryLimit(config.GoMemory(n, set.MachineBytes))
-			}
-		},
-		MachineBytes: set.MachineBytes,
-		Control:      ops,
-		Certificates: certificates(secure),
+		Broker:         broker,
+		Logger:         log,
+		Audit:          audit,
+		Version:        version,
+		Listeners:      listeners.described(),
+		NoRates:        s.RatesMode == "none",
+		Places:         places,
+		Backup:         stored.backup(),
+		SetMemoryLimit: func(n int64) { setMemoryLimit(broker, n, set.MachineBytes) },
+		MachineBytes:   set.MachineBytes,
+		Control:        ops,
+		Certificates:   certificates(secure),
 		Web: mgmt.WebOptions{
 			PathPrefix: s.HTTPPathPrefix, CORSOrigins: config.Unless(s.HTTPCORSOrigins, "none"), CORSMaxAge: s.HTTPCORSMaxAge,
 			SessionTimeout: s.HTTPSessionTimeout,
 		},
 		Shovels: shovels,
+		Config:  func() any { return again.values() },
 	})
 	metrics := prometheus.Options{
 		Broker:        broker,
@@ -215,8 +217,8 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	background.Go(func() { watchDisk(inBackground, broker.Alarms(), diskDir(s.DataDir), log) })
 	if secure != nil {
 		background.Go(func() { secure.Run(inBackground) })
-		defer reloadOnHangup(secure)()
 	}
+	background.Go(func() { again.watch(inBackground) })
 	if tuned {
 		tuneCollector()
 	}
@@ -226,6 +228,13 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	for _, l := range listeners {
 		fmt.Fprintf(io.out, "%-14s listening on %s\n", l.protocol, l.Addr())
 	}
+	if s.PidFile != "" {
+		if err := os.WriteFile(s.PidFile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+			return fmt.Errorf("--pid-file: %w", err)
+		}
+		defer os.Remove(s.PidFile)
+	}
+	systemd("READY=1")
 	log.Info("started", slog.String("version", version), slog.String("node", set.NodeName),
 		slog.Int64("memory_limit", set.MemoryBytes), slog.Duration("after", time.Since(began).Round(time.Microsecond)))
 
@@ -264,6 +273,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		})
 	}
 	defer context.AfterFunc(ctx, func() {
+		systemd("STOPPING=1")
 		if err := context.Cause(ctx); errors.Is(err, persist.ErrPoisoned) {
 			log.Error("stopping", slog.String("why", "the message log has failed"), slog.Any("error", err))
 			return
@@ -295,26 +305,8 @@ func byCertificate(s *config.Serve, wanted bool) func(*x509.Certificate) (string
 	return certs.UserName{From: certs.Field(s.CertLoginFrom), SANType: certs.SANType(s.CertLoginSANType), SANIndex: s.CertLoginSANIndex}.Of
 }
 
-// reloadOnHangup has the certificates read again on SIGHUP, until stop is called.
-func reloadOnHangup(s *certs.Store) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-hangups:
-				s.Reload() // An error is logged.
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { signal.Stop(hangups); close(done) }
-}
-
 // newBroker makes the broker and imports --load-definitions.
-func newBroker(s *config.Serve, set *config.Settings, access []core.AccessStep, stored *storage, log *slog.Logger) (*core.Broker, error) {
+func newBroker(ctx context.Context, s *config.Serve, set *config.Settings, access []core.AccessStep, stored *storage, logger func(category string) *slog.Logger) (*core.Broker, error) {
 	o := core.Options{
 		Definitions:       stored.definitions,
 		Log:               stored.log,
@@ -329,13 +321,18 @@ func newBroker(s *config.Serve, set *config.Settings, access []core.AccessStep, 
 		MaxConnections:    s.MaxConnections,
 		MaxVHosts:         s.MaxVHosts,
 		Access:            access,
-		Logger:            log,
+		Logger:            logger(logs.Queue),
 		LoopbackUsers:     set.LoopbackUsers,
 		DefaultUser:       s.DefaultUser,
 		DefaultPassword:   s.DefaultPass,
 		DefaultVHost:      s.DefaultVHost,
 		// As RabbitMQ: who brings definitions brings users with them.
-		SkipDefaults: set.Definitions != nil,
+		SkipDefaults: s.LoadDefinitions != "",
+		DefaultTags:  s.Boot.UserTags,
+		NewVHost:     newVHost(&s.Boot),
+	}
+	if p := s.Boot.Permission; p != nil {
+		o.DefaultPermission = &auth.Permission{Configure: p.Configure, Write: p.Write, Read: p.Read}
 	}
 	if stored.store != nil {
 		o.KeepUnknownQueues = stored.store.MayLackQueues
@@ -344,38 +341,14 @@ func newBroker(s *config.Serve, set *config.Settings, access []core.AccessStep, 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the broker: %w", err), stored.close())
 	}
-	if s.ClusterName != "" && broker.Global("cluster_name") == nil {
-		name, err := json.Marshal(s.ClusterName)
-		if err == nil {
-			err = broker.SetGlobal("cluster_name", name)
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("--cluster-name: %w", err), broker.Close())
-		}
+	err = setClusterName(broker, s.ClusterName)
+	if err == nil {
+		err = loadDefinitions(ctx, broker, s, false, logger(logs.Default))
 	}
-	if set.Definitions == nil {
-		return broker, nil
-	}
-	if err := importDefinitions(broker, s, set, log); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, broker.Close())
 	}
 	return broker, nil
-}
-
-// importDefinitions declares what the file of --load-definitions says.
-func importDefinitions(broker *core.Broker, s *config.Serve, set *config.Settings, log *slog.Logger) error {
-	report, err := broker.ImportDefinitions(set.Definitions, "")
-	if err != nil {
-		return fmt.Errorf("--load-definitions %s: %w", s.LoadDefinitions, err)
-	}
-	for _, what := range report.Skipped {
-		log.Warn("definition not imported", slog.String("what", what))
-	}
-	for _, what := range report.Idle {
-		log.Warn("definition without effect in this release", slog.String("what", what))
-	}
-	log.Info("definitions imported", slog.String("file", s.LoadDefinitions), slog.Int("skipped", len(report.Skipped)))
-	return nil
 }
 
 // certificates is what tells the API of the certificates in use, or nil.

@@ -99,6 +99,42 @@ var variables = map[string]variable{
 		return l.assign("enabled-plugins", list, at)
 	}},
 
+	"LOG_BASE": flagVar("log-dir"),
+	"PID_FILE": flagVar("pid-file"),
+	"LOGS": {do: func(l *loader, value string, at Origin) error {
+		to := map[string]string{"-": "stdout", "-stdout": "stdout", "-stderr": "stderr"}[value]
+		if to == "" {
+			return l.assign("log-file", value, at)
+		}
+		return errors.Join(l.assign("log-console", to, at), l.assign("log-file", "none", at))
+	}},
+	// As debug, or connection=debug,queue=warning,+color.
+	"LOG": {do: func(l *loader, value string, at Origin) error {
+		var levels []string
+		for _, part := range splitList(value) {
+			category, level, isCategory := strings.Cut(part, "=")
+			if !isCategory {
+				level = part
+			}
+			if part[0] == '+' || part[0] == '-' {
+				continue // Colours and the form in JSON, which we have settings for.
+			}
+			level, err := translations["level"](level)
+			if err != nil {
+				return err
+			}
+			if isCategory {
+				levels = append(levels, category+"="+level)
+			} else if err := errors.Join(l.assign("log-level", level, at), l.assign("log-file-level", level, at)); err != nil {
+				return err
+			}
+		}
+		if levels == nil {
+			return nil
+		}
+		return l.assign("log-levels", strings.Join(levels, ","), at)
+	}},
+
 	"CONFIG_FILE":          {}, // Read before everything else.
 	"CONFIG_FILES":         {},
 	"ADVANCED_CONFIG_FILE": {},

@@ -139,7 +139,8 @@ type loader struct {
 	aliases              map[string][2]string // auth_oauth2.scope_aliases.N: alias and scope
 	importFrom           string               // definitions.import_backend
 	importAt             Origin
-	pluginsAt            Origin
+	consoleOff           bool
+	consoleTo            string // log.console.stdio
 }
 
 func (l *loader) getenv(name string) (string, bool) {

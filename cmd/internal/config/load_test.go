@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,6 +172,21 @@ func TestRabbitKeys(t *testing.T) {
 		{"handshake_timeout = 5000", "handshake_timeout", "5s"},
 		{"log.console.level = warning", "log_level", "warn"},
 		{"log.console.formatter = json", "log_format", "json"},
+		{"log.console = false", "log_console", "none"},
+		{"log.console = true", "log_console", "stderr"},
+		{"log.console = true\nlog.console.stdio = stdout", "log_console", "stdout"},
+		{"log.console.stdio = stdout\nlog.console = true", "log_console", "stdout"},
+		{"log.console.stdio = stdout\nlog.console = false", "log_console", "none"},
+		{"log.dir = /var/log", "log_dir", "/var/log"},
+		{"log.file = x.log", "log_file", "x.log"},
+		{"log.file = false", "log_file", "none"},
+		{"log.file.level = critical", "log_file_level", "error+4"},
+		{"log.file.formatter = json", "log_file_format", "json"},
+		{"log.file.rotation.size = 10485760", "log_rotate_size", "10MiB"},
+		{"log.file.rotation.date = $W0D23", "log_rotate_date", "$W0D23"},
+		{"log.file.rotation.count = 3", "log_rotate_count", "3"},
+		{"log.connection.level = debug\nlog.queue.level = error\nlog.connection.level = warning", "log_levels", "queue=error,connection=warn"},
+		{"definitions.skip_if_unchanged = true", "skip_unchanged_definitions", "true"},
 		{"management.tcp.port = 15673\nmanagement.tcp.ip = ::1", "http_addr", "[::1]:15673"},
 		{"management.tcp.ip = 127.0.0.1", "http_addr", "127.0.0.1:15672"},
 		{"management.listener.port = 15673\nmanagement.listener.ip = 0.0.0.0", "http_addr", "0.0.0.0:15673"},
@@ -438,6 +456,78 @@ func TestEverySettingCanBeInAFile(t *testing.T) {
 	}
 }
 
+func TestWhereTheLogGoes(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		file string
+	}{
+		{nil, ""},
+		{[]string{"--log-dir=/var/log"}, "/var/log/leveret.log"},
+		{[]string{"--log-dir=/var/log", "--log-file=none"}, ""},
+		{[]string{"--log-dir=/var/log", "--log-file=x.log"}, "/var/log/x.log"},
+		{[]string{"--log-dir=/var/log", "--log-file=/tmp/x.log"}, "/tmp/x.log"},
+		{[]string{"--log-file=x.log"}, "x.log"},
+	} {
+		s, _, err := load(t, nil, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o, err := s.LogOptions(os.Stdout, os.Stderr); err != nil || o.File != c.file || o.Console != os.Stderr {
+			t.Errorf("%v: %+v, %v", c.args, o, err)
+		}
+	}
+	for _, arg := range []string{"--log-levels=x=debug", "--log-levels=queue=loud", "--log-rotate-count=-1"} {
+		s, _, err := load(t, nil, arg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Resolve(); err == nil || !strings.Contains(err.Error(), arg[:12]) {
+			t.Errorf("%s: %v", arg, err)
+		}
+	}
+}
+
+func TestReadDefinitions(t *testing.T) {
+	dir := t.TempDir()
+	one := write(t, dir, "20.json", "{}")
+	write(t, dir, "10.json", "{ }")
+	write(t, dir, "notes.txt", "x")
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/d.json" {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		io.WriteString(w, `{"users":[]}`)
+	}))
+	defer server.Close()
+	before := http.DefaultClient
+	http.DefaultClient = server.Client()
+	defer func() { http.DefaultClient = before }()
+
+	read := func(name string) []Definitions {
+		t.Helper()
+		all, err := (&Serve{LoadDefinitions: name}).ReadDefinitions(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		return all
+	}
+	if all := read(dir); len(all) != 2 || string(all[0].Data) != "{ }" || all[1].Name != one {
+		t.Errorf("a directory: %+v", all)
+	}
+	if all := read(server.URL + "/d.json"); len(all) != 1 || string(all[0].Data) != `{"users":[]}` {
+		t.Errorf("a URL: %+v", all)
+	}
+	if first := Digest(read(dir)); first != Digest(read(dir)) || Digest(read(dir)) == Digest(read(one)) {
+		t.Error("the digest does not tell definitions apart")
+	}
+	for _, name := range []string{dir + "/missing", t.TempDir(), server.URL + "/x"} {
+		if all, err := (&Serve{LoadDefinitions: name}).ReadDefinitions(t.Context()); err == nil || !strings.Contains(err.Error(), "--load-definitions") {
+			t.Errorf("%s: %v, %v", name, all, err)
+		}
+	}
+}
+
 func TestRabbitVariables(t *testing.T) {
 	dir := t.TempDir()
 	pass := write(t, dir, "pass", "from a file\n")
@@ -445,7 +535,7 @@ func TestRabbitVariables(t *testing.T) {
 	s, r, err := load(t, map[string]string{
 		"RABBITMQ_DEFAULT_USER": "app", "RABBITMQ_DEFAULT_PASS_FILE": pass, "RABBITMQ_DEFAULT_VHOST": "shop",
 		"RABBITMQ_NODE_PORT": "5673", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODENAME": "rabbit@host", "RABBITMQ_MNESIA_BASE": "/var/lib/rabbitmq/mnesia",
-		"RABBITMQ_ENABLED_PLUGINS_FILE": plugins, "RABBITMQ_ERLANG_COOKIE": "x", "RABBITMQ_URL": "amqp://localhost", "RABBITMQ_PORT_5672_TCP": "tcp://x", "RABBITMQ_LOGS": "-",
+		"RABBITMQ_ENABLED_PLUGINS_FILE": plugins, "RABBITMQ_ERLANG_COOKIE": "x", "RABBITMQ_URL": "amqp://localhost", "RABBITMQ_PORT_5672_TCP": "tcp://x", "RABBITMQ_LOGS": "-", "RABBITMQ_LOG": "debug,connection=warning,+color",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -455,6 +545,9 @@ func TestRabbitVariables(t *testing.T) {
 	}
 	if !only(s.STOMPAddr, "none") || !only(s.WebSTOMPAddr, "none") || !only(s.MQTTAddr, ":1883") || !only(s.WebMQTTAddr, ":15675") || !only(s.HTTPAddr, ":15672") {
 		t.Errorf("listeners: %v %v %v %v %v", s.STOMPAddr, s.WebSTOMPAddr, s.MQTTAddr, s.WebMQTTAddr, s.HTTPAddr)
+	}
+	if s.LogConsole != "stdout" || s.LogFile != "none" || s.LogLevel != slog.LevelDebug || !slices.Equal(s.LogLevels, []string{"connection=warn"}) {
+		t.Errorf("log: %s %s %v %v", s.LogConsole, s.LogFile, s.LogLevel, s.LogLevels)
 	}
 	if len(r.Unknown) > 0 || len(r.Missing) > 0 || len(r.Idle) != 1 {
 		t.Errorf("report: %+v", r)
@@ -481,7 +574,7 @@ func TestPlugins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !only(s.MQTTAddr, ":1883") || !only(s.STOMPAddr, ":1") || !only(s.WebMQTTAddr, "none") || len(s.HTTPAddr) != 2 || s.HTTPAddr[0] != "127.0.0.1:15672" {
+	if !only(s.MQTTAddr, ":1883") || !only(s.STOMPAddr, ":1") || !only(s.WebMQTTAddr, "none") || !only(s.HTTPAddr, "none") {
 		t.Errorf("listeners: %v %v %v %v", s.MQTTAddr, s.STOMPAddr, s.WebMQTTAddr, s.HTTPAddr)
 	}
 	if len(r.Missing) != 1 || !strings.Contains(r.Missing[0].Text, "5552") || len(r.Unknown) != 1 {

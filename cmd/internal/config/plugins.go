@@ -116,12 +116,7 @@ func (l *loader) plugins() {
 			if f == nil || l.explicit(f) {
 				continue
 			}
-			addr := "none"
-			if flag == "http-addr" {
-				// leveret ctl works over HTTP, as rabbitmqctl works without the plugin.
-				addr = "127.0.0.1:15672,[::1]:15672"
-			}
-			l.assigned[flag] = &assigned{text: addr, origin: Origin{at.Kind, at.At, "without " + name}}
+			l.assigned[flag] = &assigned{text: "none", origin: Origin{at.Kind, at.At, "without " + name}}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,7 +12,7 @@ import (
 
 // Value is a setting as it is in force.
 type Value struct {
-	Key     string `json:"key"`            // In a configuration file.
+	Key     string `json:"name"`           // In a configuration file.
 	Flag    string `json:"flag,omitempty"` // Empty for what has no flag.
 	Env     string `json:"env,omitempty"`
 	Value   string `json:"value"`  // As it is written in a file; masked if it is secret.
@@ -20,6 +21,7 @@ type Value struct {
 	Secret  bool   `json:"secret,omitempty"`
 	Live    bool   `json:"live,omitempty"` // SIGHUP can change it.
 	section string
+	digest  [sha256.Size]byte // Of a secret.
 }
 
 // mask stands for a secret.
@@ -56,6 +58,7 @@ func (s *Serve) Values(r *Report) []Value {
 	all = append(all, r.boot...)
 	for i := range all {
 		if all[i].Secret && all[i].Value != "" {
+			all[i].digest = sha256.Sum256([]byte(all[i].Value))
 			all[i].Value = mask
 		}
 	}
@@ -103,3 +106,6 @@ func quote(v string) string {
 	}
 	return "'''" + v + "'''"
 }
+
+// Same reports whether v and w set the same; secrets are compared too.
+func (v Value) Same(w Value) bool { return v.Value == w.Value && v.digest == w.digest }

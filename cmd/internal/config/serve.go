@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"leveret/cmd/internal/logs"
 )
 
 // Serve are the broker's flags. Tags carry the whole description; kong fills
@@ -84,7 +86,8 @@ type Serve struct {
 	DefaultPass     string   `name:"default-pass" conf:"default_pass" secret:"" group:"users" env:"LEVERET_DEFAULT_PASS" default:"guest" placeholder:"PASSWORD" help:"That user's password; better given by environment than by flag. [guest]"`
 	DefaultVHost    string   `name:"default-vhost" conf:"default_vhost" group:"users" env:"LEVERET_DEFAULT_VHOST" default:"/" placeholder:"NAME" help:"The virtual host a new broker has. [/]"`
 	LoopbackUsers   []string `name:"loopback-users" group:"users" env:"LEVERET_LOOPBACK_USERS" default:"guest" placeholder:"NAME" help:"Users that may log in from this machine only; none for no such rule. [guest]"`
-	LoadDefinitions string   `name:"load-definitions" conf:"load_definitions,definitions.local.path,management.load_definitions,definitions.https.url" group:"users" env:"LEVERET_LOAD_DEFINITIONS" placeholder:"FILE" help:"Import this file as exported by RabbitMQ or leveret, at each start. The default user and virtual host are not made then."`
+	LoadDefinitions string   `name:"load-definitions" conf:"load_definitions,definitions.local.path,management.load_definitions,definitions.https.url" group:"users" env:"LEVERET_LOAD_DEFINITIONS" placeholder:"FILE" help:"Import this file as exported by RabbitMQ or leveret, or the files *.json of this directory, or what this https:// URL answers, at each start. The default user and virtual host are not made then."`
+	SkipUnchanged   bool     `name:"skip-unchanged-definitions" conf:"definitions.skip_if_unchanged" group:"users" env:"LEVERET_SKIP_UNCHANGED_DEFINITIONS" help:"Import them only when they are not those of the last start."`
 
 	AuthBackends     []string      `name:"auth-backends" group:"access" env:"LEVERET_AUTH_BACKENDS" default:"internal" placeholder:"LIST" help:"Where users are looked for, in this order: internal, http, oauth2. NAME+RIGHTS asks one who the user is and the other what it may do. [internal]"`
 	AuthHold         time.Duration `name:"auth-cache-ttl" conf:"auth_cache.cache_ttl:ms" group:"access" env:"LEVERET_AUTH_CACHE_TTL" default:"15s" placeholder:"TIME" help:"How long a connection remembers what --auth-http answered about its permissions; 0 has it ask each time. [15s]"`
@@ -120,7 +123,7 @@ type Serve struct {
 	MemoryLimit      MemoryLimit   `name:"memory-limit" conf:"vm_memory_high_watermark.relative,vm_memory_high_watermark.absolute" live:"" group:"limits" env:"LEVERET_MEMORY_LIMIT" default:"0.6" placeholder:"SIZE" help:"Messages may take this much memory before publishers have to wait: 2GiB, or 0.6 of the machine or container. [0.6]"`
 	DiskFreeLimit    DiskLimit     `name:"disk-free-limit" conf:"disk_free_limit.absolute,disk_free_limit.relative:times" live:"" group:"limits" env:"LEVERET_DISK_FREE_LIMIT" default:"50MB" placeholder:"SIZE" help:"Publishers have to wait while the data directory's disk has less room than this: 2GB, or 1.5x the memory of machine or container; 0 for no such rule. [50MB]"`
 	RefuseAfter      time.Duration `name:"refuse-after" group:"limits" env:"LEVERET_REFUSE_AFTER" default:"0s" placeholder:"TIME" help:"How long publishers wait while memory or disk is short, before they are refused instead (a nack, reason 0x97, an ERROR frame); 0 is for ever. [0s]"`
-	TotalMemory      Size          `name:"total-memory" conf:"total_memory_available_override_value" group:"limits" env:"LEVERET_TOTAL_MEMORY" default:"0" placeholder:"SIZE" help:"Take this for the memory of machine or container; 0 looks. [0]"`
+	TotalMemory      Size          `name:"total-memory" conf:"total_memory_available_override_value" live:"" group:"limits" env:"LEVERET_TOTAL_MEMORY" default:"0" placeholder:"SIZE" help:"Take this for the memory of machine or container; 0 looks. [0]"`
 	MaxConnections   int           `name:"max-connections" conf:"max_connections:count,connection_max:count" group:"limits" env:"LEVERET_MAX_CONNECTIONS" default:"0" placeholder:"N" help:"Connections of clients there may be; 0 for any number. [0]"`
 	MaxChannels      int           `name:"max-channels" conf:"channel_max_per_node:count" group:"limits" env:"LEVERET_MAX_CHANNELS" default:"0" placeholder:"N" help:"Channels of AMQP there may be on all connections together; 0 for any number. [0]"`
 	MaxVHosts        int           `name:"max-vhosts" conf:"vhost_max:count" group:"limits" env:"LEVERET_MAX_VHOSTS" default:"0" placeholder:"N" help:"Virtual hosts there may be; 0 for any number. [0]"`
@@ -128,7 +131,7 @@ type Serve struct {
 	Heartbeat        time.Duration `name:"heartbeat" conf:"heartbeat:s" group:"limits" env:"LEVERET_HEARTBEAT" default:"60s" placeholder:"TIME" help:"The heartbeat offered to AMQP clients; 0 offers none. [60s]"`
 	ChannelMax       uint16        `name:"channel-max" conf:"channel_max,max_channels_per_connection" group:"limits" env:"LEVERET_CHANNEL_MAX" default:"2047" placeholder:"N" help:"Channels an AMQP connection may open; 0 for as many as the protocol can number. [2047]"`
 	FrameMax         Size          `name:"frame-max" conf:"frame_max" group:"limits" env:"LEVERET_FRAME_MAX" default:"131072" placeholder:"SIZE" help:"The largest AMQP frame, at least 4096. [131072]"`
-	ConsumerTimeout  time.Duration `name:"consumer-timeout" conf:"consumer_timeout:ms" group:"limits" env:"LEVERET_CONSUMER_TIMEOUT" default:"0s" placeholder:"TIME" help:"How long a consumer may take to acknowledge a delivery before it is ended and loses it; queues and policies may say otherwise. 0 is for ever. [0s]"`
+	ConsumerTimeout  time.Duration `name:"consumer-timeout" conf:"consumer_timeout:ms" live:"" group:"limits" env:"LEVERET_CONSUMER_TIMEOUT" default:"0s" placeholder:"TIME" help:"How long a consumer may take to acknowledge a delivery before it is ended and loses it; queues and policies may say otherwise. 0 is for ever. [0s]"`
 	HandshakeTimeout time.Duration `name:"handshake-timeout" conf:"handshake_timeout:ms" group:"limits" env:"LEVERET_HANDSHAKE_TIMEOUT" default:"10s" placeholder:"TIME" help:"How long a client may take to log in. [10s]"`
 
 	MQTTExchange      string        `name:"mqtt-exchange" conf:"mqtt.exchange" group:"mqtt" env:"LEVERET_MQTT_EXCHANGE" default:"amq.topic" placeholder:"NAME" help:"The topic exchange that MQTT topics are routing keys of. [amq.topic]"`
@@ -148,11 +151,21 @@ type Serve struct {
 	QueueMemory Size          `name:"queue-memory" group:"storage" env:"LEVERET_QUEUE_MEMORY" default:"16MiB" placeholder:"SIZE" help:"What the messages of one queue may take in memory; the rest of a long queue stays on disk. [16MiB]"`
 
 	ClusterName string `name:"cluster-name" conf:"cluster_name" group:"node" env:"LEVERET_CLUSTER_NAME" placeholder:"NAME" help:"The name that programs and the API show for this broker, unless one was set in the API. [the node's name]"`
+	PidFile     string `name:"pid-file" group:"node" env:"LEVERET_PID_FILE" placeholder:"FILE" help:"Write the process's number there once all ports are open; removed at the end."`
 	NodeName    string `name:"node-name" group:"node" env:"LEVERET_NODE_NAME" placeholder:"NAME" help:"This broker's name in the API and in names it makes up. [leveret@HOST]"`
 	CtlSocket   string `name:"ctl-socket" group:"node" env:"LEVERET_CTL_SOCKET" placeholder:"PATH" help:"The Unix socket over which leveret ctl needs no password; only the user leveret runs as can open it. none for no such way. [leveret.sock in the data directory]"`
 
-	LogLevel  slog.Level `name:"log-level" conf:"log.console.level:level" live:"" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
-	LogFormat string     `name:"log-format" conf:"log.console.formatter:formatter" live:"" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event, on standard error. [text]"`
+	LogConsole     string     `name:"log-console" live:"" group:"logging" env:"LEVERET_LOG_CONSOLE" default:"stderr" enum:"stderr,stdout,none" placeholder:"WHERE" help:"Log to stderr, stdout or none. [stderr]"`
+	LogLevel       slog.Level `name:"log-level" conf:"log.console.level:level" live:"" group:"logging" env:"LEVERET_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. [info]"`
+	LogFormat      string     `name:"log-format" conf:"log.console.formatter:formatter" live:"" group:"logging" env:"LEVERET_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json, one line an event. [text]"`
+	LogFile        string     `name:"log-file" conf:"log.file:name" live:"" group:"logging" env:"LEVERET_LOG_FILE" placeholder:"FILE" help:"Log to this file too; none for no file. Opened anew on SIGHUP. [none, or leveret.log with --log-dir]"`
+	LogDir         string     `name:"log-dir" conf:"log.dir" live:"" group:"logging" env:"LEVERET_LOG_DIR" placeholder:"DIR" help:"Where the log file is, unless --log-file has a directory in it; made if need be."`
+	LogFileLevel   slog.Level `name:"log-file-level" conf:"log.file.level:level" live:"" group:"logging" env:"LEVERET_LOG_FILE_LEVEL" default:"info" placeholder:"LEVEL" help:"What goes to the file. [info]"`
+	LogFileFormat  string     `name:"log-file-format" conf:"log.file.formatter:formatter" live:"" group:"logging" env:"LEVERET_LOG_FILE_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json. [text]"`
+	LogRotateSize  Size       `name:"log-rotate-size" conf:"log.file.rotation.size" live:"" group:"logging" env:"LEVERET_LOG_ROTATE_SIZE" default:"0" placeholder:"SIZE" help:"Turn the file over (to FILE.0, FILE.1 ...) before it is larger; 0 for any size. [0]"`
+	LogRotateDate  logs.Date  `name:"log-rotate-date" conf:"log.file.rotation.date" live:"" group:"logging" env:"LEVERET_LOG_ROTATE_DATE" placeholder:"WHEN" help:"Turn it over at these times, as RabbitMQ writes them: $$D0 at midnight, $$W0D23 on Sundays at 23, $$M1D0 on the first of the month."`
+	LogRotateCount int        `name:"log-rotate-count" conf:"log.file.rotation.count" live:"" group:"logging" env:"LEVERET_LOG_ROTATE_COUNT" default:"10" placeholder:"N" help:"How many old files stay. [10]"`
+	LogLevels      []string   `name:"log-levels" live:"" group:"logging" env:"LEVERET_LOG_LEVELS" placeholder:"CATEGORY=LEVEL" help:"Levels of categories of their own, wherever they go: connection for what clients do, queue for what happens to messages, default for the rest."`
 
 	EventVHost  string `name:"event-exchange-vhost" group:"logging" env:"LEVERET_EVENT_EXCHANGE_VHOST" conf:"event_exchange.vhost" placeholder:"VHOST" help:"The virtual host that has the exchange amq.rabbitmq.event, where the broker tells what happens; none for no such exchange. [that of --default-vhost]"`
 	AuditLog    string `name:"audit-log" group:"logging" env:"LEVERET_AUDIT_LOG" placeholder:"FILE" help:"Write down administrative acts in this file, as lines of JSON, instead of in the log."`
@@ -212,7 +225,6 @@ type Settings struct {
 	ClusterName    string
 	LoopbackUsers  []string   // Not nil.
 	AuthSteps      [][]string // Backends of users: who says who one is, then who says what it may do, if others do.
-	Definitions    []byte     // The file to import at start; nil for none.
 	MachineBytes   int64      // Memory of machine or container; 0 if unknown.
 	MemoryBytes    int64      // What live messages may take.
 	DiskFreeBytes  int64      // What is to be left free on the disk.
@@ -309,10 +321,13 @@ func (s *Serve) Resolve() (*Settings, error) {
 	if !only(s.LoopbackUsers, "none") {
 		out.LoopbackUsers = s.LoopbackUsers
 	}
-	if s.LoadDefinitions != "" {
-		if out.Definitions, err = os.ReadFile(s.LoadDefinitions); err != nil {
+	if s.LoadDefinitions != "" && !remote(s.LoadDefinitions) {
+		if _, err := os.Stat(s.LoadDefinitions); err != nil {
 			return nil, fmt.Errorf("--load-definitions: %w", err)
 		}
+	}
+	if _, err := s.LogOptions(nil, nil); err != nil {
+		return nil, err
 	}
 	if out.MachineBytes = int64(s.TotalMemory); out.MachineBytes == 0 {
 		out.MachineBytes = MachineMemory()
@@ -413,13 +428,44 @@ func (s *Serve) EventExchangeVHost() string {
 	return s.EventVHost
 }
 
-// Logger makes the logger that s asks for.
-func (s *Serve) Logger(w io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: s.LogLevel}
-	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+// LogOptions say where the log goes. The console is one of stdout and stderr.
+func (s *Serve) LogOptions(stdout, stderr io.Writer) (logs.Options, error) {
+	o := logs.Options{
+		ConsoleLevel: s.LogLevel, ConsoleJSON: s.LogFormat == "json",
+		FileLevel: s.LogFileLevel, FileJSON: s.LogFileFormat == "json",
+		Rotation: logs.Rotation{Size: int64(s.LogRotateSize), Date: s.LogRotateDate, Count: s.LogRotateCount},
+		Levels:   map[string]slog.Level{},
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	switch s.LogConsole {
+	case "stdout":
+		o.Console = stdout
+	case "stderr":
+		o.Console = stderr
+	}
+	switch {
+	case s.LogFile == "none" || s.LogFile == "" && s.LogDir == "":
+	case s.LogFile == "":
+		o.File = filepath.Join(s.LogDir, "leveret.log")
+	case filepath.Dir(s.LogFile) != "." || s.LogDir == "":
+		o.File = s.LogFile
+	default:
+		o.File = filepath.Join(s.LogDir, s.LogFile)
+	}
+	if s.LogRotateCount < 0 {
+		return o, fmt.Errorf("--log-rotate-count %d is negative", s.LogRotateCount)
+	}
+	for _, entry := range s.LogLevels {
+		category, text, _ := strings.Cut(entry, "=")
+		if !slices.Contains(logs.Categories, category) {
+			return o, fmt.Errorf("--log-levels %s: there is no such category; they are %s", entry, strings.Join(logs.Categories, ", "))
+		}
+		var level slog.Level
+		if err := level.UnmarshalText([]byte(text)); err != nil {
+			return o, fmt.Errorf("--log-levels %s: write for example %s=debug", entry, category)
+		}
+		o.Levels[category] = level
+	}
+	return o, nil
 }
 
 // Unless is list, or nil if that is nothing but word.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -109,6 +110,34 @@ var specials = []special{
 		l.listenerSSL, err = parseBool(e.Value)
 		return err
 	}),
+
+	// In RabbitMQ log.console and log.console.stdio are two settings, here one.
+	onKey("log.console", func(l *loader, e Entry, _ []string, at Origin) error {
+		is, err := parseBool(e.Value)
+		switch a := l.assigned["log-console"]; {
+		case err != nil:
+			return err
+		case !is:
+			l.consoleOff = true
+			return l.assign("log-console", "none", at)
+		case l.consoleOff || a == nil:
+			l.consoleOff = false
+			return l.assign("log-console", cmp.Or(l.consoleTo, "stderr"), at)
+		}
+		return nil
+	}),
+	onKey("log.console.stdio", func(l *loader, e Entry, _ []string, at Origin) error {
+		if e.Value != "stdout" && e.Value != "stderr" {
+			return fmt.Errorf("%q is neither stdout nor stderr", e.Value)
+		}
+		if l.consoleTo = e.Value; l.consoleOff {
+			return nil
+		}
+		return l.assign("log-console", e.Value, at)
+	}),
+	onKey("log.connection.level", logLevel),
+	onKey("log.queue.level", logLevel),
+	onKey("log.default.level", logLevel),
 
 	onKey("definitions.import_backend", func(l *loader, e Entry, _ []string, at Origin) error {
 		switch e.Value {
@@ -283,6 +312,24 @@ func (l *loader) pair(all *map[string]string, flag, name, value string, at Origi
 		list = append(list, name+"="+(*all)[name])
 	}
 	return l.assign(flag, strings.Join(list, ","), at)
+}
+
+// logLevel sets the level of a category.
+func logLevel(l *loader, e Entry, _ []string, at Origin) error {
+	level, err := translations["level"](e.Value)
+	if err != nil {
+		return err
+	}
+	category := e.Words[1] + "="
+	a := l.assigned["log-levels"]
+	if a == nil || a.pattern != "log" {
+		a = &assigned{pattern: "log"}
+		l.assigned["log-levels"] = a
+	}
+	a.items = slices.DeleteFunc(a.items, func(i string) bool { return strings.HasPrefix(i, category) })
+	a.items = append(a.items, category+level)
+	a.text, a.origin = strings.Join(a.items, ","), at
+	return nil
 }
 
 // positive reads a limit.

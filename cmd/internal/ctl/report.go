@@ -167,7 +167,11 @@ func (v *showEnvironment) Run(t *tool) error {
 		return exitf(exitUnavailable, "the broker's settings cannot be read: %v", err)
 	}
 	for _, r := range rows {
-		t.print.line("%s = %s    # %s", text(r["name"]), text(r["value"]), text(r["origin"]))
+		from := text(r["origin"])
+		if source, ok := r["source"]; ok {
+			from += ": " + text(source)
+		}
+		t.print.line("%s = %s    # %s", text(r["name"]), text(r["value"]), from)
 	}
 	return nil
 }
