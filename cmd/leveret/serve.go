@@ -272,15 +272,20 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 			return serveProfiles(serving, l)
 		})
 	}
-	defer context.AfterFunc(ctx, func() {
+	said := make(chan struct{})
+	cancelSaying := context.AfterFunc(ctx, func() {
+		defer close(said)
 		systemd("STOPPING=1")
 		if err := context.Cause(ctx); errors.Is(err, persist.ErrPoisoned) {
 			log.Error("stopping", slog.String("why", "the message log has failed"), slog.Any("error", err))
 			return
 		}
 		log.Info("stopping", slog.String("why", stopReason(ctx)))
-	})()
+	})
 	err = adapters.Wait()
+	if !cancelSaying() {
+		<-said // It has begun, and the process must not end before.
+	}
 	if cause := context.Cause(ctx); err == nil && errors.Is(cause, persist.ErrPoisoned) {
 		err = cause
 	}
