@@ -399,7 +399,7 @@ func TestLoginAttemptsAreCounted(t *testing.T) {
 	if got := b.LoginAttempts().Sources(); !slices.Equal(got, want) {
 		t.Errorf("sources %v, want %v", got, want)
 	}
-	if got := b.LoginAttempts().Protocols()[0]; got != (LoginAttemptRow{AttemptSource{Protocol: ProtocolAMQP}, 1, 1}) {
+	if got := b.LoginAttempts().Protocols()[2]; got != (LoginAttemptRow{AttemptSource{Protocol: ProtocolAMQP}, 1, 1}) {
 		t.Errorf("protocol %v", got)
 	}
 	for i := range 3 * attemptSourcesMax {
@@ -409,7 +409,7 @@ func TestLoginAttemptsAreCounted(t *testing.T) {
 		t.Errorf("%d sources are remembered", n)
 	}
 	b.LoginAttempts().Reset()
-	if got := b.LoginAttempts().Protocols()[3]; got.Failed != 0 || len(b.LoginAttempts().Sources()) != 0 {
+	if got := b.LoginAttempts().Protocols()[1]; got.Failed != 0 || len(b.LoginAttempts().Sources()) != 0 {
 		t.Error("not reset")
 	}
 }

@@ -463,14 +463,8 @@ func (b *Broker) addSession(s *Session) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !s.internal {
-		if b.maxConnections > 0 && b.mu.connected >= b.maxConnections {
-			return errorf(NotAllowed, "connection refused: node connection limit (%d) is reached", b.maxConnections)
-		}
-		if limit := v.maxConnections.Load(); limit >= 0 && v.sessionCount.Load() >= limit {
-			return errorf(NotAllowed, "access to vhost '%s' refused for user '%s': connection limit (%d) is reached", v.name, user, limit)
-		}
-		if limit, ok := b.userLimit(user, auth.LimitConnections); ok && int64(b.mu.byUser[user]) >= limit {
-			return errorf(NotAllowed, "connection refused for user '%s': user connection limit (%d) is reached", user, limit)
+		if err := b.roomForLocked(user, v); err != nil {
+			return err
 		}
 		s.countedAs = user
 		b.mu.connected++
@@ -478,6 +472,21 @@ func (b *Broker) addSession(s *Session) error {
 		v.sessionCount.Add(1)
 	}
 	b.mu.sessions[s.id] = s
+	return nil
+}
+
+// roomForLocked refuses a further connection of a user if a limit does. b.mu is
+// held.
+func (b *Broker) roomForLocked(user string, v *VHost) error {
+	if b.maxConnections > 0 && b.mu.connected >= b.maxConnections {
+		return errorf(NotAllowed, "connection refused: node connection limit (%d) is reached", b.maxConnections)
+	}
+	if limit := v.maxConnections.Load(); limit >= 0 && v.sessionCount.Load() >= limit {
+		return errorf(NotAllowed, "access to vhost '%s' refused for user '%s': connection limit (%d) is reached", v.name, user, limit)
+	}
+	if limit, ok := b.userLimit(user, auth.LimitConnections); ok && int64(b.mu.byUser[user]) >= limit {
+		return errorf(NotAllowed, "connection refused for user '%s': user connection limit (%d) is reached", user, limit)
+	}
 	return nil
 }
 

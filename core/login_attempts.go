@@ -27,7 +27,7 @@ type LoginAttempts struct {
 	}
 }
 
-var attemptProtocols = [5]string{ProtocolAMQP, ProtocolMQTT, ProtocolSTOMP, ProtocolHTTP, "other"}
+var attemptProtocols = [5]string{ProtocolMQTT, ProtocolHTTP, ProtocolAMQP, ProtocolSTOMP, "other"}
 
 type protocolAttempts struct{ succeeded, failed atomic.Uint64 }
 

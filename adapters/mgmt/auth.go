@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -70,6 +71,17 @@ func (c *call) admit(need right) bool {
 		return false
 	}
 	return true
+}
+
+// untilExpired ends the request when what the user was let in with expires: one
+// that is a stream of events could go on for ever. end is called behind it.
+func (c *call) untilExpired() (end func()) {
+	if c.user.ExpiresAt.IsZero() {
+		return func() {}
+	}
+	ctx, cancel := context.WithDeadline(c.r.Context(), c.user.ExpiresAt)
+	c.r = c.r.WithContext(ctx)
+	return cancel
 }
 
 // bearerToken is the token that a request shows in place of a name and password.

@@ -39,6 +39,9 @@ func (s *Server) resources() []resource {
 		{"/version", noLogin, methods{get: (*call).getVersion}},
 		{"/auth", noLogin, methods{get: (*call).getAuth}},
 		{"/auth/hash_password/{password}", administrator, methods{get: (*call).hashPassword}},
+		{"/auth/explain", administrator, methods{post: (*call).explainAccess}},
+		{"/auth/attempts/{node}", monitoring, methods{get: (*call).listAttempts, delete: (*call).resetAttempts, write: administrator}},
+		{"/auth/attempts/{node}/source", monitoring, methods{get: (*call).listAttemptSources, delete: (*call).resetAttemptSources, write: administrator}},
 		{"/login", noLogin, methods{post: (*call).postLogin}},
 		{"/cluster-name", management, methods{get: (*call).getClusterName, put: (*call).putClusterName, write: administrator}},
 		{"/live", management, methods{get: (*call).live}},
@@ -267,6 +270,7 @@ func (s *Server) serve(r resource) http.HandlerFunc {
 		if c.look != nil && !c.look.admit(c, need) || c.look == nil && !c.admit(need) {
 			return
 		}
+		defer c.untilExpired()()
 		if !acceptsJSON(req.Header.Values("Accept")) {
 			w.WriteHeader(http.StatusNotAcceptable)
 			return

@@ -41,6 +41,15 @@ func newFixtureAt(t testing.TB, now func() int64) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f := serveFixture(t, b)
+	f.user("admin", "administrator")
+	f.must(b.SetPermission("admin", "/", all))
+	return f
+}
+
+// serveFixture answers requests about b, which it closes.
+func serveFixture(t testing.TB, b *core.Broker) *fixture {
+	t.Helper()
 	listener := func(protocol string, port int) Listener {
 		return Listener{protocol, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}}
 	}
@@ -50,10 +59,7 @@ func newFixtureAt(t testing.TB, now func() int64) *fixture {
 		web.Close()
 		b.Close()
 	})
-	f := &fixture{t, b, s, web.URL}
-	f.user("admin", "administrator")
-	f.must(b.SetPermission("admin", "/", all))
-	return f
+	return &fixture{t, b, s, web.URL}
 }
 
 var all = auth.Permission{Configure: ".*", Write: ".*", Read: ".*"}

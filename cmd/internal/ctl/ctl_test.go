@@ -364,3 +364,21 @@ func FuzzTerm(f *testing.F) {
 		}
 	})
 }
+
+func TestAuthExplain(t *testing.T) {
+	r := newRig(t)
+	r.wants(0, "-q add_user app secret", "")
+	r.wants(0, "-q set_permissions app ^app '' .*", "")
+	r.wants(0, "auth explain app read jobs", "Explaining read for user \"app\" [] in vhost \"/\" ...\nanswer\twhat\tbackend\trule\n"+
+		"allowed\tlogin\tinternal\thas the user\nallowed\tvhost '/'\tinternal\tpermission of 'app' in vhost '/'\n"+
+		"allowed\tread queue 'jobs'\tinternal\tpermission of 'app' in vhost '/': read \".*\"\n")
+	r.wants(69, "-s auth explain app write --exchange", "allowed\tlogin\tinternal\thas the user\nallowed\tvhost '/'\tinternal\tpermission of 'app' in vhost '/'\n"+
+		"refused\twrite exchange 'amq.default'\tinternal\tpermission of 'app' in vhost '/': write \"\"\n")
+	r.wants(69, "auth explain guest login --remote", "")
+	r.wants(69, "auth explain nobody login", "")
+	r.wants(64, "auth explain app fly", "")
+	r.wants(65, "auth explain @no-such-file login", "")
+	if out, errs, code := ctl("auth explain @- login", "not a token\n"); code != 69 || strings.Contains(out+errs, "not a token") {
+		t.Errorf("a token on standard input: %d %s%s", code, out, errs)
+	}
+}

@@ -44,6 +44,7 @@ type grammar struct {
 	SetTopicPerms      setTopicPerms      `cmd:"" name:"set_topic_permissions" group:"access" help:"Limit routing keys a user may write and read at an exchange."`
 	ClearTopicPerms    clearTopicPerms    `cmd:"" name:"clear_topic_permissions" group:"access" help:"Take topic permissions away, of one exchange or all."`
 	ListTopicPerms     listTopicPerms     `cmd:"" name:"list_topic_permissions" group:"access" help:"List the topic permissions in the virtual host."`
+	Auth               authVerbs          `cmd:"" name:"auth" group:"access" help:"Say why somebody may do something, or not (explain)."`
 	ListUserTopicPerms listUserTopicPerms `cmd:"" name:"list_user_topic_permissions" group:"access" help:"List a user's topic permissions."`
 
 	AddVHost         addVHost         `cmd:"" name:"add_vhost" group:"vhosts" help:"Make a virtual host."`
