@@ -211,6 +211,12 @@ func (c *Consumer) SetPrefetch(n int, t *Touched) { c.queue.setPrefetch(c, n, t)
 // false if the queue is empty. remaining is what is ready behind the message.
 // Unless noAck, settle the delivery through h.
 func (s *Session) Get(queue string, noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error) {
+	return s.GetFor("", queue, noAck, fn)
+}
+
+// GetFor is Get that says what it is for in the adapter, for operators, as
+// ConsumeOptions.Scope does.
+func (s *Session) GetFor(scope, queue string, noAck bool, fn func(h *Holder, d *Delivery, remaining int)) (bool, error) {
 	q, err := s.queueFor(queue, auth.Read)
 	if err != nil {
 		return false, err
@@ -223,7 +229,7 @@ func (s *Session) Get(queue string, noAck bool, fn func(h *Holder, d *Delivery, 
 	if taps := s.vhost.taps.Load(); taps != nil {
 		hand := fn
 		fn = func(h *Holder, d *Delivery, remaining int) {
-			taps.deliveredOne(q, s, "", d)
+			taps.deliveredOne(q, s, scope, d)
 			hand(h, d, remaining)
 		}
 	}

@@ -227,7 +227,7 @@ func (c *conn) basicGet(ch *channel, m *wire.BasicGet) error {
 // the answer was. A message that the client's frames are too small for comes
 // back instead.
 func (c *conn) get(ch *channel, queue string, noAck bool) (answered int, tooLarge *unsendable, err error) {
-	_, err = c.session.Get(queue, noAck, func(h *core.Holder, d *core.Delivery, remaining int) {
+	_, err = c.session.GetFor(ch.row.Name, queue, noAck, func(h *core.Holder, d *core.Delivery, remaining int) {
 		msg := d.Message
 		props := msg.EncodedAs(core.FormAMQP091, nil)
 		if d.Acquired != 0 {

@@ -152,6 +152,7 @@ def test_firehose(connect, connection, name, traced):
     first = firehose.wait(f"deliver.{q}", redelivered=0)
     second = firehose.wait(f"deliver.{q}", redelivered=1)
     assert first.body == second.body == b"body"
+    assert first.properties.headers["channel"] == 7
     assert second.properties.headers["channel"] == 7
     assert "routed_queues" not in second.properties.headers
     lost = firehose.wait(f"publish.{x}", routing_keys=["nobody"])
