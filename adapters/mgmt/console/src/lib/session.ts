@@ -2,6 +2,7 @@
 // storage and goes with the tab; other tabs of the same console may ask for it.
 
 import { computed, signal } from '@preact/signals';
+import { duration } from './format';
 import { recall, remember } from './prefs';
 
 export interface Permission {
@@ -145,7 +146,7 @@ export function watchIdle(minutes: number): () => void {
   const names = ['pointerdown', 'keydown', 'wheel', 'touchstart'];
   for (const n of names) addEventListener(n, touch, { passive: true, capture: true });
   const timer = setInterval(() => {
-    if (Date.now() - last > minutes * 60_000) signOut(`You were signed out after ${minutes} minutes without activity.`);
+    if (Date.now() - last > minutes * 60_000) signOut(`You were signed out after ${duration(minutes * 60_000)} without activity.`);
   }, 5_000);
   return () => {
     clearInterval(timer);

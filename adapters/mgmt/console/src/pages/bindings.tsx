@@ -1,6 +1,6 @@
 import { at, type Json } from '../lib/api';
 import { exchangeName, plural, value } from '../lib/format';
-import { to, vhost } from '../lib/router';
+import { route, setQuery, to, vhost } from '../lib/router';
 import { api } from '../lib/api';
 import { mayAct } from '../lib/session';
 import { openDialog } from '../ui/dialog';
@@ -19,7 +19,6 @@ const columns: Column[] = [
 
 const filters: Filter[] = [
   { id: 'kind', title: 'To', options: [{ value: 'queue', title: 'queues', where: 'destination_type:eq:queue' }, { value: 'exchange', title: 'exchanges', where: 'destination_type:eq:exchange' }] },
-  { id: 'implicit', title: 'Show', options: [{ value: 'made', title: 'without the default exchange’s', where: 'source:ne:' }] },
 ];
 
 const acts: Act[] = [{
@@ -33,10 +32,13 @@ const name = (b: Json) => `${exchangeName(b.source)} → ${b.destination} ${b.ro
 /** Bindings lists all ways from exchanges to queues and other exchanges. */
 export function Bindings() {
   const v = vhost.value;
+  // Each queue is bound to the default exchange by its name: nobody looks for those.
+  const all = route.value.query.get('default') === '1';
   return (
     <Page title="Bindings" actions={mayAct.value && <Button icon="plus" kind="primary" onClick={() => openDialog(<AddBinding vhost={v || '/'} done={() => {}} />)}>New binding</Button>}>
-      <List id="bindings" path={v ? at`/bindings/${v}` : '/bindings'} columns={columns} filters={filters} acts={acts} what={['binding', 'bindings']} sort="source"
-        rowKey={(b) => `${b.vhost}|${b.source}|${b.destination_type}|${b.destination}|${b.properties_key}`} rowName={name} every={10} />
+      <List id="bindings" path={(v ? at`/bindings/${v}` : '/bindings') + (all ? '' : '?where=source:ne:')} columns={columns} filters={filters} acts={acts} what={['binding', 'bindings']} sort="source"
+        rowKey={(b) => `${b.vhost}|${b.source}|${b.destination_type}|${b.destination}|${b.properties_key}`} rowName={name} every={10}
+        tools={<label class="check-line"><input type="checkbox" checked={all} onChange={(e) => setQuery({ default: e.currentTarget.checked ? '1' : undefined, page: undefined })} />also those of the default exchange</label>} />
     </Page>
   );
 }

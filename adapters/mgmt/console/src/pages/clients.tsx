@@ -72,7 +72,7 @@ export function Client({ parts: [vh = '/', id = ''] }: { parts: string[] }) {
       </Panel>
       <div class="two">
         <Panel title="Facts"><Facts of={[['User', s.user], ['Connection', s.connection && <a href={to.connection(s.connection)}>{s.connection}</a>], ['Queues', (s.queues ?? []).length > 0 && (s.queues as string[]).map((q) => <div key={q}><a href={to.queue(vh, q)}>{q}</a></div>)]]} /></Panel>
-        {s.will && <Panel title="Will: sent if it is cut off"><Facts of={[['Topic', <span class="mono">{s.will.topic}</span>], ['QoS', s.will.qos], ['Retained', s.will.retain ? 'yes' : 'no'], ['Size', s.will.size !== undefined && bytes(s.will.size)], ['Delay', s.will.delay_s && `${s.will.delay_s} s`]]} /></Panel>}
+        {s.will && <Panel title="Will: sent if it is cut off"><Facts of={[['Topic', <span class="mono">{s.will.topic}</span>], ['QoS', s.will.qos], ['Retained', s.will.retain ? 'yes' : 'no'], ['Size', s.will.payload_bytes !== undefined && bytes(s.will.payload_bytes)], ['Delay', s.will.delay > 0 && `${s.will.delay} s`]]} /></Panel>}
       </div>
     </Page>
   );

@@ -9,7 +9,7 @@ import { Chart, depths, messageRates, RangePicker, sampled } from '../ui/chart';
 import { confirmAct, openDialog } from '../ui/dialog';
 import { Badge, Button, Facts, Failure, Loading, Menu, Note, Page, Panel, Stat, State, Stats, Tabs } from '../ui/parts';
 import { Table } from '../ui/table';
-import { say } from '../ui/toast';
+import { complain, say } from '../ui/toast';
 import { Browse } from '../ui/browse';
 import { Publish } from '../ui/publish';
 import { AddBinding } from './declare';
@@ -34,16 +34,18 @@ export function Queue({ parts: [vhost = '/', name = ''] }: { parts: string[] }) 
   const mayConfigure = allowed('configure', vhost, name), mayRead = allowed('read', vhost, name);
   const isStream = q.type === 'stream';
   const rateOf = (k: string) => rate(q.message_stats?.[k + '_details']?.rate ?? 0);
-  const purge = () => confirmAct({
+  // What would be lost is counted when it is asked about.
+  const now = (then: (q: Json) => void) => void api.get(path).then(then, complain);
+  const purge = () => now((q) => confirmAct({
     title: `Purge ${name}?`, verb: 'Purge',
     lost: <><p><b>{plural(q.messages_ready ?? 0, 'ready message')}</b> will be gone for good, without dead-lettering.</p>{q.messages_unacknowledged > 0 && <p>{plural(q.messages_unacknowledged, 'unacked message')} stay with their consumers.</p>}</>,
     act: () => api.delete(path + '/contents'), done: () => { say(`${name} is empty`); live.reload(); },
-  });
-  const remove = () => confirmAct({
+  }));
+  const remove = () => now((q) => confirmAct({
     title: `Delete ${name}?`, verb: 'Delete', type: (q.messages ?? 0) > 0 ? name : undefined,
     lost: <><p>The queue, <b>{plural(q.messages ?? 0, 'message')}</b> in it and all bindings to it will be gone for good.</p>{q.consumers > 0 && <p>{plural(q.consumers, 'consumer')} will be cancelled.</p>}</>,
     act: () => api.delete(path), done: () => { say(`${name} is deleted`); go(href(['queues'], { vhost })); },
-  });
+  }));
   const tabs: [string, ComponentChildren][] = [
     ['overview', 'Overview'], ['messages', 'Messages'], ['consumers', <>Consumers <span class="muted">{count(q.consumers)}</span></>], ['bindings', 'Bindings'], ['settings', 'Settings'],
   ];

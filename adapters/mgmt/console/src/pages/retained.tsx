@@ -48,12 +48,14 @@ function Level({ v, under, search, chosen }: { v: string; under: string; search:
 
 function Branch({ v, row, search, chosen }: { v: string; row: Json; search: string; chosen: string }) {
   const [open, setOpen] = useState(chosen === row.topic || chosen.startsWith(row.topic + '/'));
-  const has = row.children > 0;
+  // What a search found is shown whole, without what is below it.
+  const has = row.children > 0 && !search;
+  const name = search ? row.topic : row.level || '(empty)';
   return (
     <li role="treeitem" aria-expanded={has ? open : undefined} aria-selected={chosen === row.topic}>
       <div class={chosen === row.topic ? 'leaf chosen' : 'leaf'}>
         {has ? <button type="button" class="twist" aria-label={open ? `Close ${row.topic}` : `Open ${row.topic}`} onClick={() => setOpen(!open)}><Icon name={open ? 'down' : 'right'} size={12} /></button> : <span class="twist" />}
-        {row.message ? <button type="button" class="level" onClick={() => setQuery({ topic: row.topic })}>{row.level || '(empty)'}</button> : <button type="button" class="level plain" onClick={() => setOpen(!open)}>{row.level || '(empty)'}</button>}
+        {row.message ? <button type="button" class="level" onClick={() => setQuery({ topic: row.topic })}>{name}</button> : <button type="button" class="level plain" onClick={() => setOpen(!open)}>{name}</button>}
         {has && <span class="muted">{count(row.children)}</span>}
         {row.message && <span class="muted spring-left">{bytes(row.message.size)}</span>}
       </div>

@@ -54,8 +54,8 @@ export function Browse({ q, mayGet, onMove }: { q: Json; mayGet: boolean; onMove
         <form class="search" onSubmit={(e) => { e.preventDefault(); filter({ find: typed.trim() || undefined }); }}>
           <Icon name="search" size={14} /><input type="search" name="find" placeholder="Search in messages" aria-label="Search in messages" value={typed} onInput={(e) => setTyped(e.currentTarget.value)} />
         </form>
-        <label class="pick"><span class="sr">Search in</span><select value={where} onChange={(e) => filter({ in: e.currentTarget.value || undefined })}><option value="">in all of it</option><option value="body">in bodies</option><option value="headers">in headers</option><option value="key">in keys</option></select></label>
-        {!isStream && <label class="pick"><span class="sr">State</span><select value={state} onChange={(e) => filter({ state: e.currentTarget.value === 'ready' ? undefined : e.currentTarget.value })}><option value="ready">ready</option><option value="unacked">with consumers</option><option value="delayed">delayed</option><option value="all">all</option></select></label>}
+        <label class="pick"><select aria-label="Search in" value={where} onChange={(e) => filter({ in: e.currentTarget.value || undefined })}><option value="">in all of it</option><option value="body">in bodies</option><option value="headers">in headers</option><option value="key">in keys</option></select></label>
+        {!isStream && <label class="pick"><select aria-label="State" value={state} onChange={(e) => filter({ state: e.currentTarget.value === 'ready' ? undefined : e.currentTarget.value })}><option value="ready">ready</option><option value="unacked">with consumers</option><option value="delayed">delayed</option><option value="all">all</option></select></label>}
         {isStream && <label class="pick">from offset <input class="offset" inputMode="numeric" value={from} placeholder="newest" aria-label="From offset" onChange={(e) => { setPages([]); setFrom(e.currentTarget.value.trim()); }} /></label>}
         <Button icon="refresh" kind="quiet" title="Look again" onClick={again} />
         <span class="spring" />

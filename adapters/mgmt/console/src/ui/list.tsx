@@ -149,8 +149,7 @@ export function List<T = Json>(p: ListProps<T>) {
         {!p.noSearch && <SearchBox id={`${pre}${p.id}-filter`} value={text} regex={regex} invalid={invalid} what={p.what[1]} onChange={(q, re) => set({ q, re: re ? '1' : undefined, page: undefined })} />}
         {(p.filters ?? []).map((f) => (
           <label key={f.id} class="pick">
-            <span class="sr">{f.title}</span>
-            <select value={get(f.id)} onChange={(e) => set({ [f.id]: e.currentTarget.value, page: undefined })} class={get(f.id) ? 'on' : undefined}>
+            <select aria-label={f.title} value={get(f.id)} onChange={(e) => set({ [f.id]: e.currentTarget.value, page: undefined })} class={get(f.id) ? 'on' : undefined}>
               <option value="">{f.title}: any</option>
               {f.options.map((o) => <option key={o.value} value={o.value}>{f.title}: {o.title}</option>)}
             </select>
@@ -229,8 +228,8 @@ export function List<T = Json>(p: ListProps<T>) {
             set({ page: n > 1 ? n : undefined });
           }} /> of {count(answer.pages)}</span>
           <Button icon="right" title="Next page" disabled={page >= answer.pages} onClick={() => set({ page: page + 1 })} />
-          <label class="pick"><span class="sr">Rows a page</span>
-            <select value={String(size)} onChange={(e) => {
+          <label class="pick">
+            <select aria-label="Rows a page" value={String(size)} onChange={(e) => {
               const n = Number(e.currentTarget.value);
               remember(`size.${p.id}`, n);
               set({ size: n, page: undefined });
@@ -296,7 +295,7 @@ function SearchBox({ id, value, regex, invalid, what, onChange }: { id: string; 
     <div class={invalid ? 'search bad' : 'search'}>
       <Icon name="search" size={14} />
       <input id={id} type="search" placeholder={`Filter ${what}`} aria-label={`Filter ${what} by name`} aria-invalid={!!invalid} value={typed} spellcheck={false} autocomplete="off" onInput={(e) => change(e.currentTarget.value)} data-filter />
-      <button type="button" class="regex" aria-pressed={regex} title="Regular expression" onClick={() => onChange(typed.trim(), !regex)}>.*</button>
+      <button type="button" class="regex" aria-pressed={regex} aria-label="Regular expression" title="Regular expression" onClick={() => onChange(typed.trim(), !regex)}>.*</button>
       {invalid && <span class="invalid" role="alert">{invalid}</span>}
     </div>
   );
