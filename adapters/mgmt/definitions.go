@@ -1,12 +1,15 @@
 package mgmt
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"leveret/core"
@@ -19,6 +22,13 @@ func (c *call) getDefinitions() error {
 	}
 	if name := c.r.URL.Query().Get("download"); name != "" {
 		c.w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+	}
+	sum := sha256.Sum256(all)
+	tag := fmt.Sprintf(`"%x"`, sum[:16])
+	c.w.Header().Set("Etag", tag)
+	if slices.Contains(strings.Split(strings.ReplaceAll(c.r.Header.Get("If-None-Match"), " ", ""), ","), tag) {
+		c.w.WriteHeader(http.StatusNotModified)
+		return nil
 	}
 	return c.ok(json.RawMessage(all))
 }
@@ -37,7 +47,11 @@ func (c *call) postDefinitions() error {
 	if err := usersHaveTags(v); err != nil {
 		return err
 	}
-	report, err := c.acting().ImportDefinitions(data, c.param("vhost"))
+	return c.importDefinitions(data, c.param("vhost"))
+}
+
+func (c *call) importDefinitions(data []byte, vhost string) error {
+	report, err := c.acting().ImportDefinitions(data, vhost)
 	if err != nil {
 		var ce *core.Error
 		if errors.As(err, &ce) && ce.Kind == core.NotFound {
@@ -50,6 +64,51 @@ func (c *call) postDefinitions() error {
 	}
 	c.s.log.Warn("definitions imported in part", slog.Any("skipped", report.Skipped), slog.Any("without_effect", report.Idle))
 	return c.ok(object{"skipped": append([]string{}, report.Skipped...), "without_effect": append([]string{}, report.Idle...)})
+}
+
+// planned compares the uploaded file with what is declared.
+func (c *call) planned() ([]byte, *core.DefinitionsPlan, error) {
+	data, err := c.uploaded()
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := decodeJSON(data)
+	if _, ok := v.(map[string]any); err != nil || !ok {
+		return nil, nil, badRequest("failed_to_parse_json")
+	}
+	if err := usersHaveTags(v); err != nil {
+		return nil, nil, err
+	}
+	plan, err := c.s.broker.PlanDefinitions(data, c.r.URL.Query().Get("vhost"))
+	return data, plan, err
+}
+
+// planDefinitions says what an import would do. With ?vhost= the file is one of
+// that virtual host.
+func (c *call) planDefinitions() error {
+	_, plan, err := c.planned()
+	if err != nil {
+		return err
+	}
+	return c.ok(plan)
+}
+
+// applyDefinitions is an import that does nothing at all if something would be
+// refused, unless that is forced.
+func (c *call) applyDefinitions() error {
+	data, plan, err := c.planned()
+	if err != nil {
+		return err
+	}
+	if n := len(plan.Refuse); n > 0 && !c.flag("force") {
+		first := &plan.Refuse[0]
+		c.json(http.StatusBadRequest, object{
+			"error": "bad_request", "refuse": plan.Refuse,
+			"reason": fmt.Sprintf("nothing was imported: %d items are refused, the first of them %s '%s': %s", n, first.Kind, first.Name, first.Reason),
+		})
+		return nil
+	}
+	return c.importDefinitions(data, c.r.URL.Query().Get("vhost"))
 }
 
 // usersHaveTags refuses a user without tags before anything is imported: it is

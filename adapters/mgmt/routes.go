@@ -134,6 +134,8 @@ func (s *Server) resources() []resource {
 		{"/consumers/{vhost}", inVHost, methods{get: (*call).listConsumers}},
 
 		{"/definitions", administrator, methods{get: (*call).getDefinitions, post: (*call).postDefinitions}},
+		{"/definitions/plan", administrator, methods{post: (*call).planDefinitions}},
+		{"/definitions/apply", administrator, methods{post: (*call).applyDefinitions}},
 		{"/definitions/{vhost}", administrator, methods{get: (*call).getDefinitions, post: (*call).postDefinitions}},
 		{"/all-configuration", administrator, methods{get: (*call).getDefinitions, post: (*call).postDefinitions}},
 

@@ -70,6 +70,10 @@ type grammar struct {
 	ListQueues    listQueues    `cmd:"" name:"list_queues" group:"objects" help:"List queues; name the columns wanted."`
 	PurgeQueue    purgeQueue    `cmd:"" name:"purge_queue" group:"objects" help:"Remove a queue's ready messages."`
 	DeleteQueue   deleteQueue   `cmd:"" name:"delete_queue" group:"objects" help:"Delete a queue."`
+	Move          moveMessages  `cmd:"" name:"move" group:"objects" help:"Move ready messages of a queue to another queue or exchange, or dead-lettered ones back home."`
+	ListDelayed   listDelayed   `cmd:"" name:"list_delayed" group:"objects" help:"List messages that an x-delayed-message exchange keeps."`
+	CancelDelayed cancelDelayed `cmd:"" name:"cancel_delayed" group:"objects" help:"Drop one of them."`
+	RetimeDelayed retimeDelayed `cmd:"" name:"retime_delayed" group:"objects" help:"Have one of them be due at another time."`
 	ListExchanges listExchanges `cmd:"" name:"list_exchanges" group:"objects" help:"List exchanges."`
 	ListBindings  listBindings  `cmd:"" name:"list_bindings" group:"objects" help:"List bindings."`
 	ListConsumers listConsumers `cmd:"" name:"list_consumers" group:"objects" help:"List consumers."`
@@ -84,6 +88,7 @@ type grammar struct {
 
 	ExportDefinitions exportDefinitions `cmd:"" name:"export_definitions" group:"definitions" help:"Write all that is declared to a file, or - for standard output."`
 	ImportDefinitions importDefinitions `cmd:"" name:"import_definitions" group:"definitions" help:"Add what a file, or standard input, declares."`
+	Definitions       definitions       `cmd:"" name:"definitions" group:"definitions" help:"Compare a file with what is declared (plan), or have it so (apply)."`
 
 	Migrate       migrate       `cmd:"" name:"migrate" group:"moving" help:"Take over from a RabbitMQ that runs: definitions, then messages."`
 	ShovelStatus  shovelStatus  `cmd:"" name:"shovel_status" group:"moving" help:"List the shovels and what they do."`
