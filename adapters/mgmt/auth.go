@@ -102,6 +102,10 @@ func (s *Server) AdmitMonitor(w http.ResponseWriter, r *http.Request) bool {
 // login finds out who the client is.
 func (c *call) login(name, password string) error {
 	peer, _, _ := net.SplitHostPort(c.r.RemoteAddr)
+	if c.s.guesses.busy(peer) {
+		c.w.Header().Set("Retry-After", "1")
+		return &failure{http.StatusTooManyRequests, "too_many_requests", "too many logins have failed, try again later"}
+	}
 	u, err := c.s.broker.Login(c.r.Context(), core.Credentials{
 		User: name, Password: password, Protocol: core.ProtocolHTTP, Peer: peer, Loopback: c.fromLoopback(),
 	})
@@ -109,6 +113,7 @@ func (c *call) login(name, password string) error {
 		c.user = principal{u}
 		return nil
 	}
+	c.s.guesses.wait(c.r.Context(), peer, c.s.opts.FailedLoginDelay)
 	if errors.Is(err, core.ErrLoopbackOnly) {
 		return notAuthorised("User can only log in via localhost")
 	}

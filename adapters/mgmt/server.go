@@ -44,6 +44,9 @@ type Options struct {
 	Web          WebOptions
 	Control      Control // Nil if the process cannot be asked for anything.
 	MachineBytes int64   // The memory that shares refer to; 0 if unknown.
+	// FailedLoginDelay is how long who fails to log in waits for the answer.
+	// [1 s]
+	FailedLoginDelay time.Duration
 	// Shovels are the dynamic shovels that run; nil if there are none.
 	Shovels Shovels
 	// Config returns the settings in force, to be encoded as JSON, without
@@ -76,6 +79,7 @@ type Server struct {
 	audit   audit
 	streams streams
 	moves   moves
+	guesses guesses
 }
 
 // NewServer makes a server; Serve or Handler put it to work, Run keeps its
@@ -83,6 +87,9 @@ type Server struct {
 func NewServer(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.FailedLoginDelay == 0 {
+		o.FailedLoginDelay = defaultFailedLoginDelay
 	}
 	s := &Server{opts: o, broker: o.Broker, log: o.Logger, started: time.Now()}
 	s.rates = newSampler(s)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"leveret/core"
 	"leveret/core/auth"
@@ -53,7 +54,7 @@ func serveFixture(t testing.TB, b *core.Broker) *fixture {
 	listener := func(protocol string, port int) Listener {
 		return Listener{protocol, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}}
 	}
-	s := NewServer(Options{Broker: b, Logger: slog.New(slog.DiscardHandler), Version: "test", MachineBytes: 8 << 30, Listeners: []Listener{listener("amqp", 5672), listener("http", 15672)}})
+	s := NewServer(Options{Broker: b, Logger: slog.New(slog.DiscardHandler), Version: "test", FailedLoginDelay: time.Millisecond, MachineBytes: 8 << 30, Listeners: []Listener{listener("amqp", 5672), listener("http", 15672)}})
 	web := httptest.NewServer(s.Handler())
 	t.Cleanup(func() {
 		web.Close()

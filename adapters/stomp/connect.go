@@ -164,6 +164,7 @@ func (c *conn) login(users, passwords []string, vhost string) error {
 			return closing("Bad CONNECT", "Access refused for user '%s'\n", user)
 		}
 	} else if !c.enter(users, passwords) {
+		c.pause()
 		return closing("Bad CONNECT", "Access refused for user '%s'\n", users[0])
 	}
 	s, err := broker.OpenSession(core.SessionOptions{
@@ -194,6 +195,18 @@ func (c *conn) enterByCertificate() (user string, err error) {
 	c.shown.User, c.shown.External = user, true
 	c.user, err = c.srv.broker.Login(c.ctx, c.shown)
 	return user, err
+}
+
+// pause keeps a refused client waiting, so that guessing takes its time. Those
+// that wait are among the strangers, of whom there are so many at most.
+func (c *conn) pause() {
+	t := time.NewTimer(c.srv.opts.FailedLoginDelay)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.control.wake: // Something else is wanted, an end as a rule.
+	case <-c.ctx.Done():
+	}
 }
 
 // enter logs in with the first of the users and passwords that is right.

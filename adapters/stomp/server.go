@@ -56,8 +56,9 @@ type Options struct {
 	// MaxUnauthenticated bounds the connections that have not logged in. [1000]
 	MaxUnauthenticated int
 
-	LoginTimeout    time.Duration // From accept to CONNECT. [10 s]
-	ShutdownTimeout time.Duration // How long clients may take to leave. [3 s]
+	LoginTimeout     time.Duration // From accept to CONNECT. [10 s]
+	FailedLoginDelay time.Duration // How long a refused client is kept waiting. [3 s]
+	ShutdownTimeout  time.Duration // How long clients may take to leave. [3 s]
 
 	// Places say where each protocol is spoken ("port 1883"), by the API's name
 	// of it, to tell in the log about clients that have come to the wrong port.
@@ -85,6 +86,7 @@ const (
 	defaultMaxMessageSize     = 128 << 20
 	defaultMaxUnauthenticated = 1000
 	defaultLoginTimeout       = 10 * time.Second
+	defaultFailedLoginDelay   = 3 * time.Second
 	defaultShutdownTimeout    = 3 * time.Second
 )
 
@@ -127,6 +129,7 @@ func NewServer(o Options) *Server {
 	setDefault(&o.MaxMessageSize, defaultMaxMessageSize)
 	setDefault(&o.MaxUnauthenticated, defaultMaxUnauthenticated)
 	setDefault(&o.LoginTimeout, defaultLoginTimeout)
+	setDefault(&o.FailedLoginDelay, defaultFailedLoginDelay)
 	setDefault(&o.ShutdownTimeout, defaultShutdownTimeout)
 	s := &Server{opts: o, broker: o.Broker, log: o.Logger, processors: int32(runtime.GOMAXPROCS(0))}
 	s.batches.New = func() any { return new(batch) }

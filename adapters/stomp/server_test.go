@@ -38,7 +38,7 @@ func newTestServer(t testing.TB, change func(*Options)) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Broker: broker, Logger: quiet, ShutdownTimeout: 2 * time.Second}
+	o := Options{Broker: broker, Logger: quiet, ShutdownTimeout: 2 * time.Second, FailedLoginDelay: time.Millisecond}
 	if change != nil {
 		change(&o)
 	}

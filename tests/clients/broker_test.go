@@ -143,8 +143,8 @@ func startLeveret(binary, logPath, dataDir string) (*leveret, error) {
 const addrCount = 5
 
 // startLeveretOn starts a broker that listens on addrs: AMQP, HTTP, STOMP,
-// STOMP over WebSocket, and MQTT.
-func startLeveretOn(binary, logPath, dataDir string, addrs []string) (*leveret, error) {
+// STOMP over WebSocket, and MQTT, with more flags.
+func startLeveretOn(binary, logPath, dataDir string, addrs []string, more ...string) (*leveret, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func startLeveretOn(binary, logPath, dataDir string, addrs []string) (*leveret, 
 		logPath: logPath,
 		exited:  make(chan struct{}),
 	}
-	b.cmd = exec.Command(binary,
+	b.cmd = exec.Command(binary, append([]string{
 		"--data-dir", dataDir,
 		"--amqp-addr", addrs[0],
 		"--http-addr", addrs[1],
@@ -168,7 +168,7 @@ func startLeveretOn(binary, logPath, dataDir string, addrs []string) (*leveret, 
 		"--web-mqtt-addr", "none",
 		"--prometheus-addr", "none",
 		"--log-level", "info",
-	)
+	}, more...)...)
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	if err := b.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start leveret: %w", err)
