@@ -21,6 +21,11 @@ build: ## Build bin/leveret, one static binary
 console: ## Build the web console anew from its source, after a change to it
 	cd adapters/mgmt/console && npm ci --no-audit --no-fund --loglevel=error && npm run --silent check && npm run --silent build
 
+.PHONY: release
+release: ## Build dist/ for linux and darwin, amd64 and arm64, with checksums, and try the image's layout
+	@packaging/release.sh
+	@native=$$(ls dist/leveret-*-$$(go env GOOS)-$$(go env GOARCH)); packaging/try.sh $$native
+
 .PHONY: test
 test: tools check test-race test-allocs test-invariants ## Everything a change must pass: checks, all tests, client programs
 
