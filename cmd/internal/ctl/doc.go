@@ -9,6 +9,9 @@
 // Only `store check` and `store dump` talk to nobody: they read the data
 // directory of a broker that does not run.
 //
+// migrate talks to two brokers: to RabbitMQ, by its API and by AMQP, and to ours,
+// which fetches the messages itself; see migrate.go.
+//
 // A verb is a struct in the file of the objects it is about; grammar.go lists
 // them all. A verb's errors carry the exit code. The package starts no
 // goroutine and keeps nothing.

@@ -58,6 +58,10 @@ type Options struct {
 	// UID is who the broker runs as, if not 0. Only root can change it.
 	UID uint32
 
+	// At is a broker that has ended, on whose ports this one is to listen; nil for
+	// free ones.
+	At *Broker
+
 	// FilesMax is how many file descriptors the process may have, 0 for as many
 	// as this process may.
 	FilesMax int
@@ -94,6 +98,9 @@ func startOnce(o Options) (*Broker, error) {
 	addrs, err := FreeAddrs(7)
 	if err != nil {
 		return nil, err
+	}
+	if a := o.At; a != nil {
+		addrs = []string{a.AMQP, a.HTTP, a.Pprof, a.STOMP, a.WebSTOMP, a.MQTT, a.WebMQTT}
 	}
 	log, err := os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
