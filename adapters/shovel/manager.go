@@ -56,8 +56,12 @@ func NewManager(o Options) *Manager {
 	return m
 }
 
-// sampleEvery is how often rates are taken and offsets are stored.
-const sampleEvery = time.Second
+// sampleEvery is how often rates are taken, rememberEvery how often offsets are
+// stored.
+const (
+	sampleEvery   = time.Second
+	rememberEvery = 250 * time.Millisecond
+)
 
 // Run has a shovel for each parameter until ctx ends, and returns when the last
 // has given back what it held.
@@ -67,6 +71,8 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer func() { m.dropAll(m.all()) }()
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
+	store := time.NewTicker(rememberEvery)
+	defer store.Stop()
 	m.reconcile(ctx)
 	for {
 		select {
@@ -77,6 +83,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-tick.C:
 			for _, r := range m.all() {
 				r.sample()
+			}
+		case <-store.C:
+			for _, r := range m.all() {
 				m.remember(r)
 			}
 		}

@@ -48,7 +48,7 @@ here; order, exchange, routing key, properties and headers stay.
 
 Run the same command again after anything went wrong: what was moved is not moved again. Messages that were under way
 when something died may be there twice; how many at most is said at the end. A stream is copied on from where it was
-read to, which the broker remembers second by second. Users and virtual hosts are overwritten, except the user you are
+read to, which the broker remembers four times a second. Users and virtual hosts are overwritten, except the user you are
 logged in as; existing queues, exchanges and bindings stay. Queues that are exclusive, deleted automatically or of
 MQTT sessions are not moved, nor are shovels and federation links.`
 }
@@ -162,7 +162,7 @@ func (m *migration) run(ctx context.Context) error {
 		return nil
 	}
 	if err := m.plan(vhosts); err != nil {
-		return err
+		return m.interrupted(err)
 	}
 	if m.DryRun {
 		return m.listPlan()
@@ -431,18 +431,21 @@ func (m *migration) begin(j *job) error {
 		"ack-mode": "on-confirm", "reconnect-delay": 1,
 	}
 	at := path("parameters", "shovel", j.VHost, shovelName(j.Name))
+	var before struct {
+		Value map[string]any `json:"value"`
+	}
+	if err := m.t.get(at, &before); err != nil && statusOf(err) != http.StatusNotFound {
+		return m.t.explain(err, exitUnavailable)
+	}
+	// One that is there and the same is left alone: it knows best how far it is.
+	attached := before.Value["src-uri"] == uri && before.Value["dest-keep-origin"] == true
 	if j.kind() == "stream" {
 		start := any("first")
 		if next, ok := m.streams[m.streamKey(j)]; ok {
 			start = next
 		}
-		var before struct {
-			Value struct {
-				Args map[string]any `json:"src-consumer-args"`
-			} `json:"value"`
-		}
-		if err := m.t.get(at, &before); err == nil && before.Value.Args["x-stream-offset"] != nil {
-			start = before.Value.Args["x-stream-offset"]
+		if args, _ := before.Value["src-consumer-args"].(map[string]any); args["x-stream-offset"] != nil {
+			start = args["x-stream-offset"]
 		}
 		value["src-consumer-args"], value["src-remember-offset"] = map[string]any{"x-stream-offset": start}, true
 		end, err := m.from.streamEnd(j.VHost, j.Name)
@@ -451,8 +454,10 @@ func (m *migration) begin(j *job) error {
 		}
 		j.end = end
 	}
-	if err := m.t.put(at, map[string]any{"value": value}); err != nil {
-		return m.t.explain(err, exitUnavailable)
+	if !attached {
+		if err := m.t.put(at, map[string]any{"value": value}); err != nil {
+			return m.t.explain(err, exitUnavailable)
+		}
 	}
 	j.state, j.changed, j.seen = moving, time.Now(), shovelRow{}
 	return nil
@@ -648,6 +653,22 @@ func (m *migration) stepStream(j *job) error {
 		return err
 	}
 	m.done(j)
+	return m.countTwice(j)
+}
+
+// countTwice counts what a stream holds twice: that is what there is more of here
+// than there.
+func (m *migration) countTwice(j *job) error {
+	var here, there struct {
+		Messages int64 `json:"messages"`
+	}
+	if err := m.t.get(path("queues", j.VHost, j.Name), &here); err != nil {
+		return m.t.explain(err, exitUnavailable)
+	}
+	if err := m.from.api.get(path("queues", j.VHost, j.Name), &there); err != nil {
+		return m.from.explain(err)
+	}
+	j.repeats = max(0, here.Messages-there.Messages)
 	return nil
 }
 
