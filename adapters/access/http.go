@@ -160,6 +160,7 @@ func (h *HTTP) user(ctx context.Context, user string, c *core.Credentials) (core
 	words := strings.Fields(answer)
 	if len(words) == 0 || !strings.EqualFold(words[0], "allow") {
 		if len(words) > 0 && strings.EqualFold(words[0], "deny") {
+			h.denied(h.opts.UserPath, user, answer)
 			return core.Identity{}, errDenied
 		}
 		return core.Identity{}, h.misunderstood(h.opts.UserPath, answer)
@@ -179,10 +180,24 @@ func (h *HTTP) Allows(ctx context.Context, _ any, q *core.AccessQuestion) (bool,
 	case strings.EqualFold(word, "allow"):
 		return true, nil
 	case strings.EqualFold(word, "deny"):
+		h.denied(path, q.User.Name, answer)
 		return false, nil
 	}
 	return false, h.misunderstood(path, answer)
 }
+
+// denied logs the reason that the service gives, if it does.
+func (h *HTTP) denied(path, user, answer string) {
+	if _, reason, ok := strings.Cut(answer, " "); ok {
+		if len(reason) > reasonMax {
+			reason = reason[:reasonMax] + "…"
+		}
+		h.log.Info("denied by the HTTP service", "path", bare(path), "user", user, "reason", reason)
+	}
+}
+
+// reasonMax bounds what of an answer is logged.
+const reasonMax = 200
 
 // question says where q is asked, and with which fields, in RabbitMQ's order.
 func (h *HTTP) question(q *core.AccessQuestion) (path string, form fields) {

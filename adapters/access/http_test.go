@@ -187,7 +187,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	if yes, err := h.Allows(t.Context(), nil, &q); !yes || err != nil {
 		t.Errorf("status 201: %v, %v", yes, err)
 	}
-	if text := log.String(); !strings.Contains(text, "neither allow nor deny") || strings.Count(text, "does not answer") != 1 || !strings.Contains(text, "answers again") {
+	if text := log.String(); !strings.Contains(text, "neither allow nor deny") || strings.Count(text, "does not answer") != 1 || !strings.Contains(text, "answers again") || !strings.Contains(text, `reason="no money"`) {
 		t.Errorf("logged:\n%s", text)
 	}
 }

@@ -73,7 +73,15 @@ type holder interface {
 	ended() (why string)      // Waits for the broker to end it.
 }
 
-var holders = map[string]func(t *testing.T, p *process, token string) (holder, error){
+// shown is what a client logs in with, and where.
+type shown struct{ user, password, token, vhost string }
+
+// secret is the token or the password.
+func (s shown) secret() string { return s.token + s.password }
+
+func tokenOnly(token string) shown { return shown{user: "whoever", token: token, vhost: "/"} }
+
+var holders = map[string]func(t *testing.T, p *process, s shown) (holder, error){
 	"amqp": holdAMQP, "mqtt": holdMQTT, "stomp": holdSTOMP,
 }
 
@@ -83,8 +91,8 @@ type amqpHolder struct {
 	closed chan *amqp.Error
 }
 
-func holdAMQP(t *testing.T, p *process, token string) (holder, error) {
-	c, err := amqp.DialConfig("amqp://"+p.addrs["amqp"], amqp.Config{SASL: []amqp.Authentication{&amqp.PlainAuth{Username: "whoever", Password: token}}, Vhost: "/"})
+func holdAMQP(t *testing.T, p *process, s shown) (holder, error) {
+	c, err := amqp.DialConfig("amqp://"+p.addrs["amqp"], amqp.Config{SASL: []amqp.Authentication{&amqp.PlainAuth{Username: s.user, Password: s.secret()}}, Vhost: s.vhost})
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +138,7 @@ type mqttHolder struct {
 
 const mqttAuthMethod = "OAUTH2-JWT"
 
-func holdMQTT(t *testing.T, p *process, token string) (holder, error) {
+func holdMQTT(t *testing.T, p *process, s shown) (holder, error) {
 	nc, err := net.Dial("tcp", p.addrs["mqtt"])
 	if err != nil {
 		return nil, err
@@ -142,11 +150,15 @@ func holdMQTT(t *testing.T, p *process, token string) (holder, error) {
 		h.failed <- d
 		cancel() // paho would wait on for the answer to an AUTH.
 	}})
-	ack, err := h.c.Connect(ctx, &paho.Connect{
-		ClientID: fmt.Sprint("holder-", time.Now().UnixNano()), CleanStart: true, KeepAlive: 60,
-		Properties: &paho.ConnectProperties{AuthMethod: mqttAuthMethod, AuthData: []byte(token)},
-	})
-	if err == nil && ack.Properties.AuthMethod != mqttAuthMethod {
+	connect := &paho.Connect{ClientID: fmt.Sprint("holder-", time.Now().UnixNano()), CleanStart: true, KeepAlive: 60}
+	if s.token != "" {
+		connect.Properties = &paho.ConnectProperties{AuthMethod: mqttAuthMethod, AuthData: []byte(s.token)}
+	} else {
+		connect.UsernameFlag, connect.Username = true, s.vhost+":"+s.user
+		connect.PasswordFlag, connect.Password = true, []byte(s.password)
+	}
+	ack, err := h.c.Connect(ctx, connect)
+	if err == nil && s.token != "" && ack.Properties.AuthMethod != mqttAuthMethod {
 		err = fmt.Errorf("CONNACK with authentication method %q", ack.Properties.AuthMethod)
 	}
 	return h, err
@@ -186,7 +198,7 @@ type stompHolder struct {
 	n  int
 }
 
-func holdSTOMP(t *testing.T, p *process, token string) (holder, error) {
+func holdSTOMP(t *testing.T, p *process, s shown) (holder, error) {
 	nc, err := net.Dial("tcp", p.addrs["stomp"])
 	if err != nil {
 		return nil, err
@@ -194,7 +206,7 @@ func holdSTOMP(t *testing.T, p *process, token string) (holder, error) {
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(2 * patience))
 	h := &stompHolder{nc: nc, r: frame.NewReader(nc)}
-	return h, h.ask("CONNECTED", frame.New("CONNECT", "accept-version", "1.2", "host", "/", "login", "", "passcode", token))
+	return h, h.ask("CONNECTED", frame.New("CONNECT", "accept-version", "1.2", "host", s.vhost, "login", s.user, "passcode", s.secret()))
 }
 
 // ask sends f and expects an answer.
@@ -260,15 +272,15 @@ func TestTokens(t *testing.T) {
 			t.Parallel()
 			// Tokens count whole seconds; on a slow machine logging in takes its time.
 			soon := time.Now().Add(10 * time.Second)
-			short, err := hold(t, p, i.token("anna", soon, everywhere...))
+			short, err := hold(t, p, tokenOnly(i.token("anna", soon, everywhere...)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			long, err := hold(t, p, i.token("anna", soon, everywhere...))
+			long, err := hold(t, p, tokenOnly(i.token("anna", soon, everywhere...)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			stolen, err := hold(t, p, i.token("anna", time.Now().Add(time.Hour), everywhere...))
+			stolen, err := hold(t, p, tokenOnly(i.token("anna", time.Now().Add(time.Hour), everywhere...)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -283,14 +295,14 @@ func TestTokens(t *testing.T) {
 			if err := stolen.renew(i.token("eve", time.Now().Add(time.Hour), everywhere...)); err == nil {
 				t.Error("renewed with the token of another user")
 			}
-			if _, err := hold(t, p, i.token("anna", time.Now().Add(-time.Minute), everywhere...)); err == nil {
+			if _, err := hold(t, p, tokenOnly(i.token("anna", time.Now().Add(-time.Minute), everywhere...))); err == nil {
 				t.Error("let in with a token that has expired")
 			}
-			if _, err := hold(t, p, i.token("anna", time.Now().Add(time.Hour), "broker.read:other/*")); err == nil {
+			if _, err := hold(t, p, tokenOnly(i.token("anna", time.Now().Add(time.Hour), "broker.read:other/*"))); err == nil {
 				t.Error("let into a virtual host that no scope names")
 			}
 			other := newIssuer(t)
-			if _, err := hold(t, p, other.token("anna", time.Now().Add(time.Hour), everywhere...)); err == nil {
+			if _, err := hold(t, p, tokenOnly(other.token("anna", time.Now().Add(time.Hour), everywhere...))); err == nil {
 				t.Error("let in with somebody else's signature")
 			}
 			why := short.ended()
@@ -347,4 +359,73 @@ func TestTokens(t *testing.T) {
 			t.Errorf("a token is in the log:\n%s", log)
 		}
 	})
+}
+
+// TestDeletedUsersAndVHostsEndTheirConnections in every protocol, and nobody
+// else's.
+func TestDeletedUsersAndVHostsEndTheirConnections(t *testing.T) {
+	p := serving(t, "--mqtt-addr", "127.0.0.1:0", "--stomp-addr", "127.0.0.1:0")
+	ask := func(method, path, body string) {
+		t.Helper()
+		r, err := http.NewRequest(method, p.httpURL()+"/api"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("guest", "guest")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode >= 300 {
+			t.Fatalf("%s %s: %s", method, path, resp.Status)
+		}
+	}
+	const all = `{"configure":".*","write":".*","read":".*"}`
+	for _, v := range []string{"kept", "doomed"} {
+		ask("PUT", "/vhosts/"+v, "")
+		for _, u := range []string{"stays", "goes"} {
+			ask("PUT", "/users/"+u, `{"password":"secret","tags":""}`)
+			ask("PUT", "/permissions/"+v+"/"+u, all)
+		}
+	}
+	type client struct {
+		holder
+		name string
+		how  string
+	}
+	var ofUser, ofVHost, others []client
+	for name, hold := range holders {
+		for _, s := range []shown{{user: "goes", vhost: "kept"}, {user: "stays", vhost: "doomed"}, {user: "stays", vhost: "kept"}} {
+			s.password = "secret"
+			h, err := hold(t, p, s)
+			if err != nil {
+				t.Fatalf("%s: %+v: %v", name, s, err)
+			}
+			switch {
+			case s.user == "goes":
+				ofUser = append(ofUser, client{h, name, "user 'goes' is deleted"})
+			case s.vhost == "doomed":
+				ofVHost = append(ofVHost, client{h, name, "vhost 'doomed' is deleted"})
+			default:
+				others = append(others, client{h, name, ""})
+			}
+		}
+	}
+	ask("DELETE", "/users/goes", "")
+	ask("DELETE", "/vhosts/doomed", "")
+	for _, c := range append(ofUser, ofVHost...) {
+		want := c.how
+		if c.name == "mqtt" {
+			want = "0x98" // Administrative action.
+		}
+		if why := c.ended(); !strings.Contains(why, want) {
+			t.Errorf("%s: ended by %q, want %q", c.name, why, want)
+		}
+	}
+	for _, c := range others {
+		if err := c.use("a/b"); err != nil {
+			t.Errorf("%s: another client: %v", c.name, err)
+		}
+	}
 }

@@ -140,7 +140,7 @@ var rules = []rule{
 
 	// Logging in.
 	{"auth_ldap.**", Missing, nil, "LDAP: users are the broker's own"},
-	{"auth_http.authorization_failure_disclosure", Missing, []string{"false"}, "clients are not told why the web service refuses; the log is not either"},
+	{"auth_http.authorization_failure_disclosure", Missing, []string{"false"}, "clients are not told why the web service refuses; the log is"},
 	{"auth_http.ssl_options.password", Missing, nil, "a private key must not be encrypted"},
 	{"auth_http.ssl_options.cert", Missing, nil, "write auth_http.ssl_options.certfile"},
 	{"auth_http.ssl_options.key.*", Missing, nil, "write auth_http.ssl_options.keyfile"},
