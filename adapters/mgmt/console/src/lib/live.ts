@@ -12,6 +12,8 @@ import { events } from './sse';
 import { mergePatch, RowSet, type RowsEvent } from './patch';
 
 const streamsMax = 2;
+/** What is asked for as seldom as this (s) is not worth a stream. */
+const seldom = 15;
 let streams = 0;
 /** Whether the broker streams; undefined until it was asked. */
 let streaming: boolean | undefined;
@@ -34,7 +36,7 @@ async function follow(path: string, every: number, signal: AbortSignal, seen: (d
   let wait = every * 1000;
   while (!signal.aborted) {
     try {
-      if (streaming !== false && streams < streamsMax) {
+      if (streaming !== false && every < seldom && streams < streamsMax) {
         await stream(path, every, signal, seen);
         wait = 1000; // The broker ended it: open the next one soon.
       } else {

@@ -169,13 +169,16 @@ const cols = {
 /** VHostMap draws a virtual host. */
 export function VHostMap() {
   const v = vhost.value || '/';
-  const exchanges = useLive<Json[]>(at`/exchanges/${v}?columns=` + cols.x, 5);
-  const queues = useLive<Json[]>(at`/queues/${v}?columns=` + cols.q, 5);
-  const bindings = useLive<Json[]>(at`/bindings/${v}?columns=` + cols.b, 10);
-  const consumers = useLive<Json[]>(at`/consumers/${v}?columns=` + cols.c, 10);
-  const connections = useLive<Json[]>(at`/vhosts/${v}/connections?columns=` + cols.n, 10);
+  // A large broker is asked less often: all of it is looked at each time.
+  const [every, setEvery] = useState(5);
+  const exchanges = useLive<Json[]>(at`/exchanges/${v}?columns=` + cols.x, every);
+  const queues = useLive<Json[]>(at`/queues/${v}?columns=` + cols.q, every);
+  const bindings = useLive<Json[]>(at`/bindings/${v}?columns=` + cols.b, 2 * every);
+  const consumers = useLive<Json[]>(at`/consumers/${v}?columns=` + cols.c, 2 * every);
+  const connections = useLive<Json[]>(at`/vhosts/${v}/connections?columns=` + cols.n, 2 * every);
   const find = route.value.query.get('q') ?? '', unbound = route.value.query.get('all') === '1';
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
+  useEffect(() => setEvery((queues.data?.length ?? 0) > 1000 ? 20 : 5), [queues.data === undefined, v]);
   const error = exchanges.error ?? queues.error ?? bindings.error;
   const ready = exchanges.data && queues.data && bindings.data && consumers.data;
   const pic = useMemo(() => ready ? picture(v, exchanges.data!, queues.data!, bindings.data!, consumers.data!, connections.data ?? [], { unbound, find, open }) : undefined,
@@ -195,7 +198,7 @@ export function VHostMap() {
   );
 }
 
-const nodeWidth = 168, nodeHeight = 40;
+const nodeWidth = 186, nodeHeight = 40;
 
 function Canvas({ nodes, edges, unfold }: { nodes: Node[]; edges: Edge[]; unfold: (id: string) => void }) {
   const box = useRef<HTMLDivElement>(null);
@@ -317,8 +320,8 @@ function Canvas({ nodes, edges, unfold }: { nodes: Node[]; edges: Edge[]; unfold
                 onPointerEnter={() => { if (!drag.current) setNear(n.id); }} onPointerLeave={() => setNear(undefined)} onClick={() => { if (!drag.current?.moved) setChosen(n.id); }} onKeyDown={(e) => { if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); setChosen(n.id); } }}>
                 {n.kind === 'group' && <rect x="4" y="4" width={p.width} height={p.height} rx="6" class="behind" />}
                 <rect width={p.width} height={p.height} rx={n.kind === 'exchange' ? 20 : n.kind === 'client' ? 3 : 7} />
-                <text x={n.kind === 'exchange' ? 18 : 12} y="17" class="name">{cut(n.name, 21)}</text>
-                <text x={n.kind === 'exchange' ? 18 : 12} y="31" class="sub">{cut(n.note, 26)}</text>
+                <text x={n.kind === 'exchange' ? 18 : 12} y="17" class="name">{cut(n.name, n.kind === 'exchange' ? 21 : 22)}</text>
+                <text x={n.kind === 'exchange' ? 18 : 12} y="31" class="sub">{cut(n.note, 28)}</text>
                 <title>{n.name}</title>
               </g>
             );

@@ -31,8 +31,8 @@ export function Overview() {
       {readAlarms(alarms.data, alarms.error).map((a) => <Note key={a.title} tone="bad" title={a.title}><p>{a.what}</p><p><b>What to do:</b> {a.todo}</p></Note>)}
       {one.error && <Failure error={one.error} />}
       <Stats>
-        <Stat name="Ready" value={count(t.messages_ready ?? 0)} note="waiting for consumers" href={href(['queues'], { vhost: v, sort: 'messages_ready', desc: '1' })} />
-        <Stat name="Unacked" value={count(t.messages_unacknowledged ?? 0)} note="with consumers" href={href(['queues'], { vhost: v, sort: 'messages_unacknowledged', desc: '1' })} />
+        <Stat name="Ready" value={count(t.messages_ready ?? 0)} note="waiting" href={href(['queues'], { vhost: v, sort: 'messages_ready', desc: '1' })} />
+        <Stat name="Unacked" value={count(t.messages_unacknowledged ?? 0)} note="delivered" href={href(['queues'], { vhost: v, sort: 'messages_unacknowledged', desc: '1' })} />
         <Stat name="Published" value={rateOf('publish')} />
         <Stat name="Delivered" value={rateOf('deliver_get')} />
         <Stat name="Acked" value={rateOf('ack')} />
