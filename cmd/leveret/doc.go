@@ -16,5 +16,8 @@
 // Goroutines: one for each listener and one for the broker's clock, all waited
 // for; the signal watcher, which ends with the process.
 //
+// SIGHUP has reload.go read the configuration again; boot.go gives a new broker
+// what that says it begins with.
+//
 // Read main.go, then serve.go.
 package main

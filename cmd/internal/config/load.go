@@ -131,6 +131,7 @@ type loader struct {
 	verifyPeer, needCert bool
 	verifyAt             Origin
 	listenerSSL          bool // management.listener.ssl
+	listenerFiles        []Entry
 	loopback             []string
 	tlsVersions          []string
 	backends             map[int][2]string // auth_backends: authn and authz
@@ -287,6 +288,10 @@ func (l *loader) entry(e Entry) {
 		l.unknown(e)
 		return
 	}
+	if hasTLSFile(e.Words) {
+		l.listenerFiles = append(l.listenerFiles, e)
+		return
+	}
 	r := ruleFor(e.Words)
 	if r == nil { // TestEveryKeyHasItsFate knows none.
 		l.unknown(e)
@@ -297,6 +302,33 @@ func (l *loader) entry(e Entry) {
 		l.report.Missing = append(l.report.Missing, n)
 	} else {
 		l.report.Idle = append(l.report.Idle, n)
+	}
+}
+
+// tlsFiles are the flags of what RabbitMQ can have another file of for each
+// listener.
+var tlsFiles = map[string]string{"certfile": "tls-cert", "keyfile": "tls-key", "cacertfile": "tls-ca"}
+
+// hasTLSFile reports whether words are such a key of a listener.
+func hasTLSFile(words []string) bool {
+	n := len(words)
+	return n > 2 && tlsFiles[words[n-1]] != "" && strings.HasPrefix(words[n-2], "ssl") &&
+		slices.Contains([]string{"management", "prometheus", "web_mqtt", "web_stomp"}, words[0])
+}
+
+// listenerTLS takes the files of single listeners for all, as far as that
+// contradicts nothing.
+func (l *loader) listenerTLS() {
+	for _, e := range l.listenerFiles {
+		flag, at := tlsFiles[e.Words[len(e.Words)-1]], Origin{FromFile, e.Pos.String(), e.Key}
+		switch a := l.assigned[flag]; {
+		case a == nil:
+			if err := l.assign(flag, e.Value, at); err != nil {
+				l.refuse(at.At, fmt.Errorf("%s: %w", e.Key, err))
+			}
+		case a.text != e.Value:
+			l.report.Missing = append(l.report.Missing, Note{Problem{at.At, ruleFor(e.Words).text}, e.Key})
+		}
 	}
 }
 

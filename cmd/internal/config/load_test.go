@@ -195,6 +195,8 @@ func TestRabbitKeys(t *testing.T) {
 		{"management.ssl.port = 15671", "https_addr", ":15671"},
 		{"management.ssl.port = 15671", "http_addr", "none"},
 		{"management.ssl.port = 15671\nmanagement.tcp.port = 15672", "http_addr", ":15672"},
+		{"management.ssl.port = 15671\nmanagement.ssl.certfile = /c.pem\nmanagement.ssl.keyfile = /k.pem", "tls_cert", "/c.pem"},
+		{"ssl_options.certfile = /c.pem\nmanagement.ssl.certfile = /c.pem", "tls_cert", "/c.pem"},
 		{"mqtt.listeners.tcp.default = 1884", "mqtt_addr", ":1884"},
 		{"mqtt.listeners.ssl.default = 8883", "mqtt_tls_addr", ":8883"},
 		{"mqtt.allow_anonymous = false", "mqtt_anonymous", "false"},
@@ -602,6 +604,13 @@ func TestAdvancedConfigIsNamed(t *testing.T) {
 	}
 }
 
+func TestOneCertificateForAllListeners(t *testing.T) {
+	s, r, err := loadText(t, "management.ssl.certfile = /b.pem\nssl_options.certfile = /a.pem\nweb_mqtt.ssl.certfile = /a.pem\n")
+	if err != nil || valueOf(s, r, "leveret.tls_cert").Value != "/a.pem" || len(r.Missing) != 1 || r.Missing[0].Key != "management.ssl.certfile" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestResolveErrorsNameTheLine(t *testing.T) {
 	s, r, err := loadText(t, "\nframe_max = 100\n")
 	if err != nil {
@@ -643,6 +652,39 @@ func FuzzLoad(f *testing.F) {
 		for _, v := range l.s.Values(l.report) {
 			if v.Secret && v.Value != "" && v.Value != mask {
 				t.Fatalf("%s is shown", v.Key)
+			}
+		}
+	})
+}
+
+func FuzzValues(f *testing.F) {
+	for _, seed := range []string{"1h30m", "[a,'b'].", "::1:5672", "99999999999h", "$D0", "-", "all"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if d, err := parseDuration(text, 0); err == nil {
+			if again, err := parseDuration(durationText(d), 0); err != nil || again != d {
+				t.Errorf("%q is %v, written %q, read %v, %v", text, d, durationText(d), again, err)
+			}
+		}
+		if list, err := parsePlugins(text); err == nil {
+			if again, err := parsePlugins("[" + list + "]"); list != "none" && (err != nil || again != list) {
+				t.Errorf("%q is %q, then %q, %v", text, list, again, err)
+			}
+		}
+		if addr, err := rabbitAddr(text); err == nil && addr != "none" {
+			if again, err := rabbitAddr(addr); err != nil || again != addr {
+				t.Errorf("%q is %q, then %q, %v", text, addr, again, err)
+			}
+		}
+		for _, field := range fields() {
+			if field.set(new(Serve), text) != nil {
+				continue
+			}
+			var one, two Serve
+			field.set(&one, text)
+			if err := field.set(&two, field.text(&one)); err == nil && field.text(&one) != field.text(&two) {
+				t.Errorf("--%s %q is %q, then %q", field.flag, text, field.text(&one), field.text(&two))
 			}
 		}
 	})

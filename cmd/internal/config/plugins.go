@@ -31,7 +31,7 @@ var builtIn = regexp.MustCompile(`^(rabbitmq_(management_agent|web_dispatch|.*_m
 var notHere = map[string]string{
 	"rabbitmq_stream":              "the stream protocol of port 5552: streams are read and written over AMQP 0-9-1, MQTT and STOMP",
 	"rabbitmq_amqp1_0":             "AMQP 1.0: its clients are refused; AMQP 0-9-1 is served on the same port",
-	"rabbitmq_auth_backend_ldap":   "LDAP: users are the broker's own",
+	"rabbitmq_auth_backend_ldap":   "LDAP: auth_backends knows internal, http and oauth2",
 	"rabbitmq_federation":          "federation: use a shovel",
 	"rabbitmq_exchange_federation": "federation: use a shovel",
 	"rabbitmq_queue_federation":    "federation: use a shovel",

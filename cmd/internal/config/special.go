@@ -368,6 +368,7 @@ func (l *loader) remember(e Entry, at Origin) error {
 
 // finishFiles sets what several keys decide together.
 func (l *loader) finishFiles() {
+	l.listenerTLS()
 	if l.verifyAt.Kind != "" {
 		how := "none"
 		switch {

@@ -233,3 +233,21 @@ func TestLogsTogether(t *testing.T) {
 		t.Errorf("%d lines in %d files, want 800", lines, len(names))
 	}
 }
+
+func FuzzDate(f *testing.F) {
+	f.Add("$D0", int64(0))
+	f.Add("$M31D23", int64(1790000000))
+	f.Fuzz(func(t *testing.T, text string, at int64) {
+		var d, again Date
+		if d.UnmarshalText([]byte(text)) != nil {
+			return
+		}
+		if err := again.UnmarshalText([]byte(d.String())); err != nil || again != d {
+			t.Errorf("%q is written as %q", text, d.String())
+		}
+		from := time.Unix(at%(1<<33), 0).UTC()
+		if next := d.after(from); text != "" && (!next.After(from) || next.Sub(from) > 63*24*time.Hour) {
+			t.Errorf("%q after %v is %v", text, from, next)
+		}
+	})
+}
