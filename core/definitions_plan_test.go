@@ -154,9 +154,9 @@ func TestPlanTellsWhatAnImportDoes(t *testing.T) {
 	}
 }
 
-// FuzzImportDefinitions imports whatever it is given: a file is taken or refused,
+// FuzzPlanDefinitions imports whatever it is given: a file is taken or refused,
 // and what is taken can be exported and is planned as the same.
-func FuzzImportDefinitions(f *testing.F) {
+func FuzzPlanDefinitions(f *testing.F) {
 	files, _ := filepath.Glob("testdata/definitions/*.json")
 	for _, name := range files {
 		if data, err := os.ReadFile(name); err == nil {

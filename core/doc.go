@@ -51,7 +51,9 @@
 // outcome for a queue. client.go, subscription.go and will.go are clients that
 // outlive their connections, holder.go is what they hold meanwhile, direct.go
 // the queue of those that do not care; retained.go and retained_trie.go keep the
-// last message of each key for those who come later. events.go, tap.go and
+// last message of each key for those who come later. For operators peek.go looks
+// into queues, move.go moves what lies there, whereto.go asks where a message would
+// go, and definitions_plan.go what an import would do. events.go, tap.go and
 // announce.go are for those who look on: what happens, what passes, and what the
 // broker says of it; inbox.go is where that waits. meter.go counts for
 // operators, classic_head.go knows how long a queue has waited. broker.go holds it all together,

@@ -16,7 +16,8 @@
 // an exchange of type x-delayed-message keeps (delayed.go), and of queues
 // messages_delayed (given back, ready again later) and messages_leaving (on
 // their way to another queue); a look into a queue (peek.go); where a message
-// would go (route.go); and any answer as a stream of its changes (live.go over
+// would go (route.go); messages moved elsewhere or home (moves.go); what an import
+// of definitions would do (definitions.go); sessions and retained messages of MQTT; and any answer as a stream of its changes (live.go over
 // sse.go), which has the resource's own handler answer again and again.
 //
 // What is changed is written down and listed (audit.go); messages are shown as
