@@ -381,6 +381,15 @@ func (m *migration) remember(j *job, next int64) error {
 	return m.t.explain(m.t.put(path("global-parameters", migratedParameter), map[string]any{"value": m.streams}), exitUnavailable)
 }
 
+// rememberSeen notes how far j, if it is a stream, was copied when it was looked
+// at last.
+func (m *migration) rememberSeen(j *job) error {
+	if o := j.seen.Offset; o != nil && j.kind() == "stream" && m.streams[m.streamKey(j)] != *o {
+		return m.remember(j, *o)
+	}
+	return nil
+}
+
 // shovels lists the broker's shovels by virtual host and name.
 func (m *migration) shovels() (map[[2]string]shovelRow, error) {
 	var rows []shovelRow
@@ -465,12 +474,19 @@ func (m *migration) begin(j *job) error {
 
 // finish deletes the shovel of j and waits until it has given back what it held.
 func (m *migration) finish(j *job) error {
-	if o := j.seen.Offset; o != nil && j.kind() == "stream" {
-		if err := m.remember(j, *o); err != nil {
-			return err
-		}
+	// How far a stream was read is noted before its shovel goes, lest it be
+	// forgotten, and after, when it moves no more.
+	rows, err := m.shovels()
+	if err != nil {
+		return err
 	}
-	err := m.t.delete(path("parameters", "shovel", j.VHost, shovelName(j.Name)))
+	if r, there := rows[[2]string{j.VHost, shovelName(j.Name)}]; there {
+		j.saw(r)
+	}
+	if err := m.rememberSeen(j); err != nil {
+		return err
+	}
+	err = m.t.delete(path("parameters", "shovel", j.VHost, shovelName(j.Name)))
 	if err != nil && statusOf(err) != http.StatusNotFound {
 		return m.t.explain(err, exitUnavailable)
 	}
@@ -481,7 +497,7 @@ func (m *migration) finish(j *job) error {
 		}
 		r, there := rows[[2]string{j.VHost, shovelName(j.Name)}]
 		if !there {
-			return nil
+			return m.rememberSeen(j)
 		}
 		j.saw(r)
 		if time.Since(began) > time.Minute {
