@@ -176,19 +176,6 @@ func (b *Broker) mayLogin(user string, loopback bool) bool {
 	return loopback || !slices.Contains(b.loopbackUsers, user)
 }
 
-// everything allows whatever was asked for before.
-type everything struct{}
-
-func (everything) Name() string { return "granted before" }
-func (everything) Authenticate(context.Context, *Credentials) (Identity, error) {
-	return Identity{}, errNoBackend
-}
-func (everything) Authorise(context.Context, string, *Credentials) (Identity, error) {
-	return Identity{}, errNoBackend
-}
-func (everything) Allows(context.Context, any, *AccessQuestion) (bool, error) { return true, nil }
-func (everything) Hold() time.Duration                                        { return -1 }
-
 // errNoBackend is why a login fails when there is nobody to ask.
 var errNoBackend = errors.New("no backend knows the user")
 

@@ -100,7 +100,7 @@ func furnish(f *fixture) {
 func skipped(r *recorded) string {
 	for part, why := range map[string]string{
 		"/cli": "no command line tool is offered for download", "/api/connections?page=1": "recorded with four connections",
-		"/api/shovels": "recorded with one, see package shovel's tests", "/api/auth/attempts": "it counts the logins of the recording", "/api/reset": "later",
+		"/api/shovels": "recorded with one, see package shovel's tests", "/api/auth/attempts": "it counts the logins of the recording",
 		"127.0.0.1%3A49634": "recorded with that connection", "protocol-listener/mqtt": "recorded with that listener",
 		"/api/nodes?columns=mem_alarm": "recorded with another machine's memory",
 	} {

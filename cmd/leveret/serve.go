@@ -226,7 +226,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	defer endBackground()
 
 	for _, l := range listeners {
-		fmt.Fprintf(io.out, "%-14s listening on %s\n", l.protocol, l.Addr())
+		fmt.Fprintf(io.out, "%-15s listening on %s\n", l.protocol, l.Addr())
 	}
 	if s.PidFile != "" {
 		if err := os.WriteFile(s.PidFile, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
