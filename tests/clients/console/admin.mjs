@@ -113,3 +113,70 @@ export async function exchangesAndBindings(b) {
   await page.getByRole('heading', { name: 'Exchanges' }).waitFor();
   await b.api('DELETE', '/vhosts/wired');
 }
+
+export async function definitionsAreComparedBeforeTheyAreImported(b) {
+  await b.vhost('defs');
+  await b.api('PUT', '/queues/defs/old', {});
+  await b.api('PUT', '/policies/defs/p', { pattern: 'x', definition: { 'max-length': 5 } });
+  const page = await b.page({ hash: '#/definitions' });
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download definitions' }).click()]);
+  if (!/^definitions-.*\.json$/.test(file.suggestedFilename())) throw new Error(`the file is called ${file.suggestedFilename()}`);
+  await page.locator('textarea[name=definitions]').fill(JSON.stringify({
+    queues: [{ name: 'old', vhost: 'defs', durable: true, auto_delete: false, arguments: {} }, { name: 'new', vhost: 'defs', durable: true, auto_delete: false, arguments: {} }],
+    policies: [{ name: 'p', vhost: 'defs', pattern: 'x', definition: { 'max-length': 9 }, 'apply-to': 'all', priority: 0 }],
+  }));
+  await page.getByRole('button', { name: 'Show the difference' }).click();
+  await page.locator('tr', { hasText: 'changed' }).getByText('max-length').waitFor();
+  await page.locator('tr', { hasText: 'new' }).first().waitFor();
+  equal((await b.api('GET', '/queues/defs')).length, 1, 'queues before the import');
+  await page.getByRole('button', { name: 'Import…' }).click();
+  await confirm(page);
+  await b.until('the import', async () => (await b.api('GET', '/queues/defs')).length === 2);
+  equal((await b.api('GET', '/policies/defs/p')).definition, { 'max-length': 9 }, 'the policy');
+  await b.api('DELETE', '/vhosts/defs');
+}
+
+export async function permissionsAreExplained(b) {
+  await b.api('PUT', '/users/asked', { password: 'asked', tags: '' });
+  await b.api('PUT', '/permissions/%2F/asked', { configure: '', write: '^orders$', read: '^bill' });
+  const page = await b.page({ hash: '#/permissions?tab=explain' });
+  await page.locator('input[name=user]').fill('asked');
+  await page.locator('input[name=name]').fill('billing');
+  await page.getByRole('button', { name: 'Explain' }).click();
+  await page.getByText('asked may', { exact: true }).waitFor();
+  await page.locator('input[name=name]').fill('shipping');
+  await page.getByRole('button', { name: 'Explain' }).click();
+  await page.getByText('asked may not').waitFor();
+  await page.locator('tr', { hasText: 'refuses' }).getByText('^bill').waitFor();
+  await b.api('DELETE', '/users/asked');
+}
+
+export async function actsAreWrittenDown(b) {
+  await b.vhost('noted');
+  await b.api('DELETE', '/vhosts/noted');
+  const page = await b.page({ hash: '#/audit' });
+  await page.locator('tbody tr', { hasText: 'noted' }).filter({ hasText: 'guest' }).first().waitFor();
+  await page.getByRole('tab', { name: 'Sign-ins' }).click();
+  await page.locator('tr', { hasText: 'http' }).first().waitFor();
+}
+
+export async function aShovelIsMadeAndMoves(b) {
+  await b.vhost('dug');
+  await b.api('PUT', '/queues/dug/here', {});
+  await b.api('PUT', '/queues/dug/there', {});
+  for (let i = 0; i < 3; i++) await b.api('POST', '/exchanges/dug/amq.default/publish', { properties: {}, routing_key: 'here', payload: 'x', payload_encoding: 'string' });
+  const page = await b.page({ hash: '#/shovels?vhost=dug' });
+  await page.getByRole('button', { name: 'New shovel' }).click();
+  await dialog(page).locator('input[name=name]').fill('spade');
+  await dialog(page).locator('input[name=src-queue]').fill('here');
+  await dialog(page).locator('input[name=dest-queue]').fill('there');
+  await confirm(page);
+  await row(page, 'spade').waitFor();
+  await b.until('the messages are there', async () => (await b.api('GET', '/queues/dug/there')).messages_ready === 3);
+  await row(page, 'spade').getByRole('link', { name: 'spade' }).click();
+  await page.locator('.badges', { hasText: 'running' }).waitFor();
+  await page.getByRole('button', { name: 'Delete…' }).click();
+  await confirm(page);
+  await page.getByText('No shovels').waitFor();
+  await b.api('DELETE', '/vhosts/dug');
+}

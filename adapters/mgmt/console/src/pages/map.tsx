@@ -83,7 +83,7 @@ function picture(v: string, exchanges: Json[], queues: Json[], bindings: Json[],
       continue;
     }
     const s = q.message_stats;
-    nodes.set(Q(q.name), { id: Q(q.name), kind: 'queue', name: q.name, note: [q.type !== 'classic' && q.type, `${short(q.messages_ready ?? 0)} ready`].filter(Boolean).join(' · '), link: to.queue(v, q.name), tone: q.messages_ready > 0 && q.consumers === 0 ? 'warn' : undefined,
+    nodes.set(Q(q.name), { id: Q(q.name), kind: 'queue', name: q.name, note: [q.type !== 'classic' && q.type, `${short(q.messages_ready ?? 0)} ready`].filter(Boolean).join(' · '), link: to.queue(v, q.name), tone: q.type !== 'stream' && q.messages_ready > 0 && q.consumers === 0 ? 'warn' : undefined,
       facts: [['Ready', count(q.messages_ready ?? 0)], ['Unacked', count(q.messages_unacknowledged ?? 0)], ['Consumers', count(q.consumers ?? 0)], ['In', rate(s?.publish_details?.rate ?? 0)], ['Out', rate(s?.deliver_get_details?.rate ?? 0)]] });
   }
   for (const [id, p] of perClient) nodes.set(id, { id, kind: 'client', name: p.name, note: p.consumers > 1 ? `${p.kind} · ${plural(p.consumers, 'consumer')}` : p.kind, link: p.connection ? to.connection(p.connection) : undefined, facts: [['Protocol', p.kind], ['Consumers', count(p.consumers)]] });
@@ -320,7 +320,7 @@ function Canvas({ nodes, edges, unfold }: { nodes: Node[]; edges: Edge[]; unfold
                 onPointerEnter={() => { if (!drag.current) setNear(n.id); }} onPointerLeave={() => setNear(undefined)} onClick={() => { if (!drag.current?.moved) setChosen(n.id); }} onKeyDown={(e) => { if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); setChosen(n.id); } }}>
                 {n.kind === 'group' && <rect x="4" y="4" width={p.width} height={p.height} rx="6" class="behind" />}
                 <rect width={p.width} height={p.height} rx={n.kind === 'exchange' ? 20 : n.kind === 'client' ? 3 : 7} />
-                <text x={n.kind === 'exchange' ? 18 : 12} y="17" class="name">{cut(n.name, n.kind === 'exchange' ? 21 : 22)}</text>
+                <text x={n.kind === 'exchange' ? 18 : 12} y="17" class="name">{fold(n.name, n.kind === 'exchange' ? 21 : 22)}</text>
                 <text x={n.kind === 'exchange' ? 18 : 12} y="31" class="sub">{cut(n.note, 28)}</text>
                 <title>{n.name}</title>
               </g>
@@ -342,6 +342,9 @@ function Canvas({ nodes, edges, unfold }: { nodes: Node[]; edges: Edge[]; unfold
 }
 
 const cut = (s: string, n: number) => (s.length > n ? s.slice(0, n - 1) + '…' : s);
+
+/** fold leaves out the middle of a long name: what tells names apart is often at their ends. */
+const fold = (s: string, n: number) => (s.length > n ? s.slice(0, Math.ceil(n / 2) - 1) + '…' + s.slice(s.length - Math.floor(n / 2)) : s);
 
 /** curve runs through points, level where it meets boxes. */
 function curve(p: [number, number][]): string {

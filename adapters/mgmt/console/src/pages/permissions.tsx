@@ -9,6 +9,7 @@ import { List, type Act, type Column } from '../ui/list';
 import { Button, Page, Tabs } from '../ui/parts';
 import { say } from '../ui/toast';
 import { VHostField } from './declare';
+import { Explain } from './explain';
 
 const pattern = (name: string) => (p: Json) => <code>{p[name] || 'nothing'}</code>;
 
@@ -43,11 +44,11 @@ export function clearPermission(p: Json, done: () => void): void {
 export function Permissions() {
   const tab = route.value.query.get('tab') ?? 'permissions';
   return (
-    <Page title="Permissions" actions={mayAdminister.value && (tab === 'permissions'
+    <Page title="Permissions" actions={mayAdminister.value && tab !== 'explain' && (tab === 'permissions'
       ? <Button icon="plus" kind="primary" onClick={() => openDialog(<SetPermission done={() => {}} />)}>Give permission</Button>
       : <Button icon="plus" kind="primary" onClick={() => openDialog(<SetTopicPermission done={() => {}} />)}>Restrict topics</Button>)}>
-      <Tabs value={tab} options={[['permissions', 'Queues and exchanges'], ['topics', 'Topics']]} onChange={(t) => setQuery({ tab: t === 'permissions' ? undefined : t, q: undefined, page: undefined, sort: undefined })} />
-      {tab === 'permissions'
+      <Tabs value={tab} options={[['permissions', 'Queues and exchanges'], ['topics', 'Topics'], ['explain', 'May this user…?']]} onChange={(t) => setQuery({ tab: t === 'permissions' ? undefined : t, q: undefined, page: undefined, sort: undefined })} />
+      {tab === 'explain' ? <Explain /> : tab === 'permissions'
         ? <List key="p" id="permissions" path="/permissions" columns={columns} acts={acts} what={['permission', 'permissions']} rowKey={(p) => `${p.vhost}|${p.user}`} rowName={(p) => `${p.user} in ${p.vhost}`} />
         : <List key="t" id="topic-permissions" path="/topic-permissions" columns={topicColumns} acts={topicActs} what={['topic permission', 'topic permissions']} rowKey={(p) => `${p.vhost}|${p.user}|${p.exchange}`} rowName={(p) => `${p.user} in ${p.vhost}`} empty="Without them, a permission for a topic exchange covers all routing keys." />}
     </Page>

@@ -70,7 +70,7 @@ export function Queue({ parts: [vhost = '/', name = ''] }: { parts: string[] }) 
         <Stat name="Unacked" value={count(q.messages_unacknowledged)} note={bytes(q.message_bytes_unacknowledged)} />
         {q.messages_delayed > 0 && <Stat name="Delayed" value={count(q.messages_delayed)} note="ready again later" />}
         {q.messages_leaving > 0 && <Stat name="Leaving" value={count(q.messages_leaving)} note="on their way elsewhere" />}
-        <Stat name="Consumers" value={count(q.consumers)} tone={q.consumers === 0 && q.messages_ready > 0 ? 'warn' : undefined} note={q.consumers > 0 ? `${Math.round((q.consumer_utilisation ?? 0) * 100)} % with room` : q.messages_ready > 0 ? 'nobody takes these' : undefined} />
+        <Stat name="Consumers" value={count(q.consumers)} tone={!isStream && q.consumers === 0 && q.messages_ready > 0 ? 'warn' : undefined} note={q.consumers > 0 ? `${Math.round((q.consumer_utilisation ?? 0) * 100)} % with room` : !isStream && q.messages_ready > 0 ? 'nobody takes these' : undefined} />
         <Stat name="In" value={rateOf('publish')} />
         <Stat name="Out" value={rateOf('deliver_get')} />
         <Stat name="Acked" value={rateOf('ack')} />

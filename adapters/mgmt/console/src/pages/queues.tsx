@@ -64,7 +64,7 @@ const filters: Filter[] = [
     { value: 'backlog', title: 'with a backlog', where: 'messages_ready:gt:0' },
     { value: 'unacked', title: 'with unacked messages', where: 'messages_unacknowledged:gt:0' },
     { value: 'unconsumed', title: 'without consumers', where: 'consumers:eq:0' },
-    { value: 'stuck', title: 'backlog, no consumers', where: 'messages_ready:gt:0,consumers:eq:0' },
+    { value: 'stuck', title: 'backlog, no consumers', where: 'messages_ready:gt:0,consumers:eq:0,type:ne:stream' },
     { value: 'nopolicy', title: 'without policy', where: 'policy:eq:' },
   ] },
 ];

@@ -56,7 +56,8 @@ export function Shovel({ parts: [vh = '/', name = ''] }: { parts: string[] }) {
 
 function NewShovel({ vhost }: { vhost: string }) {
   const [v, setV] = useState(vhost);
-  const [o, setO] = useState({ name: '', 'src-uri': 'amqp://', 'src-queue': '', 'dest-uri': 'amqp://', 'dest-queue': '', 'dest-exchange': '', 'dest-exchange-key': '', 'ack-mode': 'on-confirm', 'src-delete-after': 'never', 'src-prefetch-count': '1000' });
+  const here = (vh: string) => `amqp:///${encodeURIComponent(vh)}`;
+  const [o, setO] = useState({ name: '', 'src-uri': here(vhost), 'src-queue': '', 'dest-uri': here(vhost), 'dest-queue': '', 'dest-exchange': '', 'dest-exchange-key': '', 'ack-mode': 'on-confirm', 'src-delete-after': 'never', 'src-prefetch-count': '1000' });
   const text = (k: keyof typeof o, label: string, help?: string) => (
     <label class="field"><span>{label}</span><input name={k} value={o[k]} spellcheck={false} autocomplete="off" onInput={(e) => setO({ ...o, [k]: e.currentTarget.value })} />{help && <small>{help}</small>}</label>
   );
@@ -67,8 +68,12 @@ function NewShovel({ vhost }: { vhost: string }) {
         const value = Object.fromEntries(Object.entries(rest).filter(([, x]) => x !== ''));
         return api.put(at`/parameters/shovel/${v}/${name}`, { value: { 'src-protocol': 'amqp091', 'dest-protocol': 'amqp091', ...value, 'src-prefetch-count': Number(o['src-prefetch-count']) || 1000 } });
       }}>
-      <div class="fields">{text('name', 'Name')}<VHostField value={v} onChange={setV} /></div>
-      <div class="fields">{text('src-uri', 'From broker', 'amqp:// is this one; else amqp://user:password@host/vhost')}{text('src-queue', 'From queue')}</div>
+      <div class="fields">{text('name', 'Name')}<VHostField value={v} onChange={(to) => {
+        // Ends that are this broker follow to its virtual host.
+        setO({ ...o, 'src-uri': o['src-uri'] === here(v) ? here(to) : o['src-uri'], 'dest-uri': o['dest-uri'] === here(v) ? here(to) : o['dest-uri'] });
+        setV(to);
+      }} /></div>
+      <div class="fields">{text('src-uri', 'From broker', 'amqp:///vhost is this one; else amqp://user:password@host/vhost')}{text('src-queue', 'From queue')}</div>
       <div class="fields">{text('dest-uri', 'To broker')}{text('dest-queue', 'To queue')}</div>
       <div class="fields">{text('dest-exchange', 'Or to exchange')}{text('dest-exchange-key', 'With key', 'Without it messages keep theirs.')}</div>
       <div class="fields">
