@@ -1,4 +1,4 @@
-import { equal, row, sees } from './browser.mjs';
+import { confirm, dialog, equal, row, sees } from './browser.mjs';
 
 export async function theSimulatorTellsWaysAndNothingIsPublished(b) {
   const before = (await b.api('GET', '/queues/%2F/shipping')).messages;
@@ -81,4 +81,21 @@ export async function theQueuesTailShowsWhatComesAndGoes(b) {
   const page = await b.page({ hash: '#/queues/%2F/billing?tab=tail' });
   await page.locator('.badge', { hasText: /^in$/ }).first().waitFor();
   await page.locator('.badge', { hasText: /^out$/ }).first().waitFor();
+}
+
+export async function alarmsAreToldInWordsAndLifted(b) {
+  const page = await b.page();
+  await sees(page, 'Messages in queues');
+  try {
+    await b.api('PUT', '/alarms/memory/limit', { absolute: 1 });
+    await page.locator('#main').getByText('Memory is at its limit').waitFor();
+    await sees(page, 'Publishers wait; consumers go on.');
+    await sees(page, 'What to do:');
+    await page.getByRole('button', { name: 'Change the limit…' }).click();
+    await dialog(page).locator('input[name=limit]').fill('60');
+    await confirm(page);
+    await page.locator('#main').getByText('Memory is at its limit').waitFor({ state: 'detached' });
+  } finally {
+    await b.api('PUT', '/alarms/memory/limit', { relative: 0.6 });
+  }
 }

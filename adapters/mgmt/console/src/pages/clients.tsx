@@ -50,7 +50,7 @@ export function Client({ parts: [vh = '/', id = ''] }: { parts: string[] }) {
   if (!s) return <Page title={id} crumbs={crumbs}>{live.error ? <Failure error={live.error} absent={absent} /> : <Loading />}</Page>;
   if (live.error?.missing) return <Page title={id} crumbs={crumbs}><Note tone="warn" title="This session has ended" /></Page>;
   return (
-    <Page title={id} crumbs={crumbs} badges={<><State tone={s.connected ? 'ok' : 'plain'}>{s.connected ? 'connected' : 'offline'}</State><Badge tone="info">{s.protocol}</Badge><Badge>{vh}</Badge></>}
+    <Page title={id} crumbs={crumbs} badges={<><State tone={s.connected ? 'ok' : 'plain'}>{s.connected ? 'connected' : 'offline'}</State>{s.protocol && <Badge tone="info">{s.protocol}</Badge>}<Badge>{vh}</Badge></>}
       actions={mayAct.value && <Button kind="danger" onClick={() => confirmAct({
         title: `End the session of ${id}?`, verb: 'End session',
         lost: <p>{plural(s.messages ?? 0, 'waiting message')} and {plural(s.subscriptions?.length ?? 0, 'subscription')} will be gone.{s.connected && ' The client is cut off; it may connect again and begin anew.'}</p>,

@@ -1,13 +1,16 @@
 import type { ComponentChildren } from 'preact';
-import { withQuery, type Json } from '../lib/api';
+import { useState } from 'preact/hooks';
+import { api, withQuery, type Json } from '../lib/api';
 import { alarmsPath, readAlarms } from '../lib/alarms';
 import { bytes, count, duration, plural, rate } from '../lib/format';
 import { useLive } from '../lib/live';
 import { href, vhost } from '../lib/router';
-import { isMonitor } from '../lib/session';
+import { isMonitor, mayAdminister } from '../lib/session';
 import { Chart, depths, messageRates, RangePicker, sampled } from '../ui/chart';
-import { Badge, Failure, Loading, Note, Page, Panel, Stat, Stats } from '../ui/parts';
+import { Ask, openDialog } from '../ui/dialog';
+import { Badge, Button, Failure, Loading, Note, Page, Panel, Stat, Stats } from '../ui/parts';
 import { Table } from '../ui/table';
+import { say } from '../ui/toast';
 
 /** Overview is how the broker does: alarms, load now and lately, its node and ports. */
 export function Overview() {
@@ -28,7 +31,7 @@ export function Overview() {
   const rateOf = (name: string) => rate(data.message_stats?.[name + '_details']?.rate ?? 0);
   return (
     <Page title="Overview" badges={<><Badge title="What answers">{o.product_name ?? 'RabbitMQ'} {o.product_version}</Badge><Badge title="Cluster">{o.cluster_name}</Badge>{v && <Badge tone="accent">vhost {v}</Badge>}</>} actions={<RangePicker />}>
-      {readAlarms(alarms.data, alarms.error).map((a) => <Note key={a.title} tone="bad" title={a.title}><p>{a.what}</p><p><b>What to do:</b> {a.todo}</p></Note>)}
+      {readAlarms(alarms.data, alarms.error).map((a) => <Note key={a.title} tone="bad" title={a.title}><p>{a.what}</p><p><b>What to do:</b> {a.todo}</p>{a.resource && mayAdminister.value && <p><Button onClick={() => openDialog(<ChangeLimit resource={a.resource!} done={alarms.reload} />)}>Change the limit…</Button></p>}</Note>)}
       {one.error && <Failure error={one.error} />}
       <Stats>
         <Stat name="Ready" value={count(t.messages_ready ?? 0)} note="waiting" href={href(['queues'], { vhost: v, sort: 'messages_ready', desc: '1' })} />
@@ -114,5 +117,18 @@ function Churn({ of }: { of: Json }) {
         { title: 'Now', num: true, cell: (c) => rate(of[c[0] + '_details']?.rate ?? 0) },
       ]} />
     </Panel>
+  );
+}
+
+/** ChangeLimit sets how much memory may be used, or how much disk must be left, until a restart. */
+function ChangeLimit({ resource, done }: { resource: 'memory' | 'disk'; done: () => void }) {
+  const [n, setN] = useState(resource === 'memory' ? '60' : '50');
+  const memory = resource === 'memory';
+  return (
+    <Ask title={memory ? 'Limit of memory' : 'Limit of free disk'} verb="Change the limit" disabled={!(Number(n) > 0)} done={() => { say('The limit is changed'); done(); }}
+      act={() => api.put(`/alarms/${resource}/limit`, memory ? { relative: Number(n) / 100 } : { absolute: Math.round(Number(n) * 1024 * 1024) })}>
+      <label class="field"><span>{memory ? 'Percent of this machine’s memory' : 'MiB that must be free'}</span><input name="limit" inputMode="decimal" value={n} onInput={(e) => setN(e.currentTarget.value)} />
+        <small>Until the broker is started again; {memory ? 'vm_memory_high_watermark' : 'disk_free_limit'} in its configuration lasts.</small></label>
+    </Ask>
   );
 }

@@ -91,6 +91,9 @@ const units = {
   'bytes/s': { axis: bytes, text: (n: number) => `${bytes(n)}/s` },
 };
 
+/** Steps of axes of bytes. */
+const binary = Array.from({ length: 50 }, (_, i) => 2 ** i);
+
 const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
 
 /** Chart draws series of data. Its legend tells the figures, also of the moment under the pointer. */
@@ -127,7 +130,7 @@ export function Chart({ id, title, unit, series, data, height = 150 }: { id: str
           [86400, '{YYYY}-{MM}-{DD}', null, null, null, null, null, null, 1], [3600, '{HH}:{mm}', null, null, null, null, null, null, 1],
           [60, '{HH}:{mm}', null, null, null, null, null, null, 1], [1, '{HH}:{mm}:{ss}', null, null, null, null, null, null, 1],
         ] },
-        { ...axis, size: 58, space: 32, values: (_u, all) => all.map((v) => format.axis(v)) },
+        { ...axis, size: 58, space: 32, incrs: unit.startsWith('bytes') ? binary : undefined, values: (_u, all) => all.map((v) => format.axis(v)) },
       ],
       hooks: { setCursor: [said], setData: [said] },
     }, [[]], el);
