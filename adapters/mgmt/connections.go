@@ -266,10 +266,15 @@ func (s *Server) channelObject(r *core.Row, span *span) object {
 }
 
 // peerDetails says which connection something hangs on; nameAs is what the
-// connection's name is called there.
+// connection's name is called there. user_provided_name is ours: people know their
+// clients by it.
 func peerDetails(connection *core.Row, nameAs string) object {
 	a := attributes(connection)
-	return object{nameAs: connection.Name, "peer_host": a["peer_host"], "peer_port": a["peer_port"]}
+	out := object{nameAs: connection.Name, "peer_host": a["peer_host"], "peer_port": a["peer_port"]}
+	if n, _ := a["user_provided_name"].(string); n != "" {
+		out["user_provided_name"] = n
+	}
+	return out
 }
 
 // rowOf finds the connection of a session.

@@ -1,6 +1,7 @@
 package mgmt
 
 import (
+	"cmp"
 	"os"
 	"runtime"
 	"runtime/metrics"
@@ -110,7 +111,7 @@ func (c *call) nodeObject() object {
 			{"name": "PLAIN", "description": "SASL PLAIN authentication mechanism", "enabled": true},
 			{"name": "AMQPLAIN", "description": "QPid AMQPLAIN mechanism", "enabled": true},
 		},
-		"db_dir": ":memory:", "net_ticktime": 60,
+		"db_dir": cmp.Or(s.opts.DataDir, ":memory:"), "net_ticktime": 60,
 	}
 	s.rates.put(out, rateKey{kind: ratedNode}, is, 0, len(is), c.spans.node)
 	churn := s.churnValues()

@@ -33,6 +33,7 @@ type Options struct {
 	// NoRates keeps no rates: message_stats and everything called _details is left
 	// out of answers.
 	NoRates bool
+	DataDir string // Where messages are kept, for people; empty for memory only.
 	// Backup copies the broker's data directory to dir, which is absolute. Nil
 	// if there is none.
 	Backup func(dir string) error

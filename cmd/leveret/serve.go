@@ -169,6 +169,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 		Version:        version,
 		Listeners:      listeners.described(),
 		NoRates:        s.RatesMode == "none",
+		DataDir:        s.DataDir,
 		Places:         places,
 		Backup:         stored.backup(),
 		SetMemoryLimit: func(n int64) { setMemoryLimit(broker, n, set.MachineBytes) },

@@ -2,6 +2,7 @@
 // what they mean, who may have them, and which of several values counts.
 
 import type { Json } from './api';
+import { bytes, count, duration, value } from './format';
 
 export type QueueType = 'classic' | 'quorum' | 'stream';
 
@@ -67,21 +68,48 @@ const low = (a: unknown, b: unknown, key: string): unknown => {
   return Math.min(x, y);
 };
 
+/** Definitions are what a queue's policy and operator policy say, where they may be looked at. */
+export interface Definitions {
+  policy?: Json;
+  operator?: Json;
+}
+
+/** measured shows a setting's value with its unit, long times and sizes as people read them too. */
+export function measured(s: Setting | undefined, v: unknown): string {
+  if (!s || s.kind !== 'number' || !s.unit || / to /.test(s.unit) || typeof v !== 'number') return value(v);
+  if (s.unit === 'ms' && v >= 1000) return `${duration(v)} (${v} ms)`;
+  if (s.unit === 'bytes' && v >= 1024) return `${bytes(v)} (${v} bytes)`;
+  return `${count(v)} ${s.unit}`;
+}
+
+/** said tells which of a queue's two policies says what counts, and what the other says. */
+function said(q: Json, key: string, counts: unknown, d: Definitions): { from: string; other: string[] } {
+  const both = [
+    { name: q.policy && `policy ${q.policy}`, says: d.policy?.[key], known: d.policy !== undefined },
+    { name: q.operator_policy && `operator policy ${q.operator_policy}`, says: d.operator?.[key], known: d.operator !== undefined },
+  ].filter((p) => p.name && (!p.known || p.says !== undefined));
+  const by = both.filter((p) => !p.known || p.says === counts);
+  return {
+    from: (by.length > 0 ? by : both).map((p) => p.name).join(by.every((p) => p.known) ? ' and ' : ' or ') || 'policy',
+    other: both.filter((p) => p.known && p.says !== counts).map((p) => `${p.name}: ${String(p.says)}`),
+  };
+}
+
 /** effective tells each setting of a queue that is not the default, and who says so. */
-export function effective(q: Json): Effective[] {
+export function effective(q: Json, definitions: Definitions = {}): Effective[] {
   const out: Effective[] = [];
   for (const s of settings) {
     const argument = q.arguments?.['x-' + s.key];
     const policy = q.effective_policy_definition?.[s.key];
     if (argument === undefined && policy === undefined) continue;
-    const from = [q.policy && `policy ${q.policy}`, q.operator_policy && `operator policy ${q.operator_policy}`].filter(Boolean).join(' or ') || 'policy';
+    const { from, other } = said(q, s.key, policy, definitions);
     if (policy === undefined) out.push({ setting: s, value: argument, origin: 'argument', passed: [] });
-    else if (argument === undefined) out.push({ setting: s, value: policy, origin: from, passed: [] });
+    else if (argument === undefined) out.push({ setting: s, value: policy, origin: from, passed: other });
     else {
       const usePolicy = q.type === 'stream' || s.merge === 'policy' || (s.merge === 'lower' && low(argument, policy, s.key) === Number(policy));
       out.push(usePolicy
-        ? { setting: s, value: policy, origin: from, passed: argument === policy ? [] : [`argument ${argument}`] }
-        : { setting: s, value: argument, origin: 'argument', passed: argument === policy ? [] : [`${from} ${policy}`] });
+        ? { setting: s, value: policy, origin: from, passed: argument === policy ? other : [`argument: ${argument}`, ...other] }
+        : { setting: s, value: argument, origin: 'argument', passed: argument === policy ? other : [`${from}: ${policy}`, ...other] });
     }
   }
   return out;

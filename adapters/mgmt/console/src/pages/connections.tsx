@@ -136,8 +136,12 @@ export function channelMode(h: Json): string {
   return [h.confirm && 'confirms', h.transactional && 'transactions'].filter(Boolean).join(', ') || 'plain';
 }
 
+/** channelTitle is what people know a channel by. */
+const channelTitle = (h: Json): string => (h.connection_details?.user_provided_name ? `${h.connection_details.user_provided_name} (${h.number})` : h.name);
+
 const channelColumns: Column[] = [
-  { id: 'name', title: 'Channel', cell: (h) => <a class="name" href={to.channel(h.name)}>{h.name}</a> },
+  { id: 'name', title: 'Channel', cell: (h) => <a class="name" href={to.channel(h.name)} title={h.name}>{channelTitle(h)}</a> },
+  { id: 'peer', title: 'Address', roomy: true, sort: 'connection_details.peer_host', cell: (h) => h.connection_details?.name && <a class="mono" href={to.connection(h.connection_details.name)}>{h.connection_details.peer_host}:{h.connection_details.peer_port}</a> },
   { id: 'user', title: 'User', roomy: true, cell: (h) => h.user },
   { id: 'vhost', title: 'Vhost', roomy: true, cell: (h) => h.vhost },
   { id: 'mode', title: 'Mode', roomy: true, sort: 'confirm', cell: channelMode },
@@ -174,7 +178,7 @@ export function Channel({ parts: [name = ''] }: { parts: string[] }) {
   const own = (consumers.data ?? []).filter((k) => k.channel_details?.name === name);
   const s = h.message_stats ?? {};
   return (
-    <Page title={name} crumbs={crumbs} badges={<><Badge>{channelMode(h)}</Badge><Badge>{h.vhost}</Badge></>} actions={<RangePicker />}>
+    <Page title={channelTitle(h)} crumbs={crumbs} badges={<><Badge>{channelMode(h)}</Badge><Badge>{h.vhost}</Badge></>} actions={<RangePicker />}>
       <Stats>
         <Stat name="Unacked" value={count(h.messages_unacknowledged)} note={h.prefetch_count ? `prefetch ${count(h.prefetch_count)}` : 'no prefetch limit'} />
         <Stat name="Unconfirmed" value={count(h.messages_unconfirmed ?? 0)} />
@@ -189,7 +193,7 @@ export function Channel({ parts: [name = ''] }: { parts: string[] }) {
         { name: 'Acked', colour: 'c-ack', details: (d) => d?.message_stats?.ack_details },
       ]} /></Panel>
       <Panel title="Consumers" flush><ConsumerTable rows={own} withQueue /></Panel>
-      <Panel title="Facts"><Facts of={[['Connection', <a href={to.connection(h.connection_details?.name)}>{h.connection_details?.name}</a>], ['User', h.user], ['State', h.state], ['Idle since', h.idle_since && ago(Date.parse(h.idle_since))],
+      <Panel title="Facts"><Facts of={[['Connection', <a href={to.connection(h.connection_details?.name)}>{h.connection_details?.name}</a>], ['Client', h.connection_details?.user_provided_name], ['User', h.user], ['State', h.state], ['Idle since', h.idle_since && ago(Date.parse(h.idle_since))],
         ['Prefetch for each consumer', h.prefetch_count || 'no limit'], ['Prefetch for the channel', h.global_prefetch_count || 'no limit'], ['Acks not committed', h.transactional && count(h.acks_uncommitted)], ['Messages not committed', h.transactional && count(h.messages_uncommitted)]]} /></Panel>
     </Page>
   );

@@ -9,7 +9,7 @@ const columns: Column[] = [
   { id: 'destination', title: 'Subscribed to', off: true, cell: (c) => <span class="mono">{c.destination ?? ''}</span> },
   { id: 'consumer_tag', title: 'Tag', cell: (c) => <span class="mono">{c.consumer_tag}</span> },
   { id: 'protocol', title: 'Protocol', roomy: true, cell: (c) => c.protocol ?? '' },
-  { id: 'channel', title: 'Connection', roomy: true, sort: 'channel_details.connection_name', cell: (c) => c.channel_details?.connection_name && <a href={to.connection(c.channel_details.connection_name)}>{c.channel_details.connection_name}</a> },
+  { id: 'channel', title: 'Connection', roomy: true, sort: 'channel_details.connection_name', cell: (c) => c.channel_details?.connection_name && <a href={to.connection(c.channel_details.connection_name)} title={c.channel_details.connection_name}>{c.channel_details.user_provided_name || c.channel_details.connection_name}</a> },
   { id: 'user', title: 'User', roomy: true, sort: 'channel_details.user', cell: (c) => c.channel_details?.user },
   { id: 'vhost', title: 'Vhost', off: true, sort: 'queue.vhost', cell: (c) => c.queue.vhost },
   { id: 'ack_required', title: 'Acknowledges', roomy: true, cell: (c) => (c.ack_required ? 'yes' : 'no') },
@@ -41,7 +41,7 @@ export function Subscriptions() {
   const v = vhost.value;
   return (
     <Page title="STOMP subscriptions">
-      <List id="subscriptions" path={(v ? at`/consumers/${v}` : '/consumers') + '?where=protocol:has:STOMP'} columns={stompColumns} what={['subscription', 'subscriptions']} rowKey={key} rowName={(c) => c.destination ?? c.consumer_tag}
+      <List id="subscriptions" path={(v ? at`/consumers/${v}` : '/consumers') + '?where=protocol:has:STOMP'} columns={stompColumns} what={['subscription', 'subscriptions']} part rowKey={key} rowName={(c) => c.destination ?? c.consumer_tag}
         empty="STOMP clients’ subscriptions show up here with the destination they asked for." />
     </Page>
   );

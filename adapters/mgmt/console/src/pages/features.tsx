@@ -14,7 +14,7 @@ export function Features() {
       <Panel title="Flags" flush>
         {flags.data ? <Table label="Feature flags" empty="None: everything this broker can do is on" rows={flags.data} rowKey={(f) => f.name} cells={[
           { title: 'Name', cell: (f) => <span class="mono">{f.name}</span> },
-          { title: 'What it is', cell: (f) => f.desc },
+          ...(flags.data.some((f) => f.desc) ? [{ title: 'What it is', cell: (f: Json) => f.desc }] : []),
           { title: 'State', cell: (f) => <State tone={f.state === 'enabled' ? 'ok' : 'plain'}>{f.state}</State> },
           { title: '', cell: (f) => mayAdminister.value && f.state === 'disabled' && <Button onClick={() => void api.put(at`/feature-flags/${f.name}/enable`, {}).then(() => { say(`${f.name} is on`); flags.reload(); }, complain)}>Turn on</Button> },
         ]} /> : flags.error ? <Failure error={flags.error} /> : <Loading />}

@@ -5,7 +5,7 @@ import { count, plural, value } from '../lib/format';
 import { useLive, useOnce } from '../lib/live';
 import { go, href, route, to, vhost } from '../lib/router';
 import { mayAdminister, mayMakePolicies } from '../lib/session';
-import { effective, settings } from '../lib/settings';
+import { effective, measured, settings } from '../lib/settings';
 import { Ask, confirmAct, openDialog } from '../ui/dialog';
 import { List, type Act, type Column } from '../ui/list';
 import { Badge, Button, Facts, Failure, Loading, Menu, Note, Page, Panel, Tabs } from '../ui/parts';
@@ -36,7 +36,7 @@ const columns = (k: Kind): Column[] => [
   { id: 'vhost', title: 'Vhost', roomy: true, cell: (p) => p.vhost },
   { id: 'pattern', title: 'Names that match', cell: (p) => <code>{p.pattern}</code> },
   { id: 'apply-to', title: 'Applies to', roomy: true, cell: (p) => applyTo.find(([a]) => a === p['apply-to'])?.[1] ?? p['apply-to'] },
-  { id: 'definition', title: 'Settings', sort: false, cell: (p) => <span class="features">{Object.entries(p.definition).map(([n, v]) => <Badge key={n}>{n}: {value(v)}</Badge>)}</span> },
+  { id: 'definition', title: 'Settings', sort: false, cell: (p) => <span class="features">{Object.entries(p.definition).map(([n, v]) => <Badge key={n} title={settings.find((s) => s.key === n)?.help}>{n}: {measured(settings.find((s) => s.key === n), v)}</Badge>)}</span> },
   { id: 'priority', title: 'Priority', num: true, cell: (p) => count(p.priority) },
 ];
 
@@ -124,7 +124,7 @@ export function Policy({ parts: [vh = '/', name = ''] }: { parts: string[] }) {
       }) }]} /></>}>
       <Panel title="What it says">
         <Facts of={[['Names that match', <code>{p.pattern}</code>], ['Applies to', applyTo.find(([a]) => a === p['apply-to'])?.[1]], ['Priority', count(p.priority)],
-          ...Object.entries(p.definition).map(([n, v]): [string, ComponentChildren] => [settings.find((s) => s.key === n)?.title ?? n, <b class="mono" title={settings.find((s) => s.key === n)?.help}>{value(v)}</b>])]} />
+          ...Object.entries(p.definition).map(([n, v]): [string, ComponentChildren] => [settings.find((s) => s.key === n)?.title ?? n, <b class="mono" title={settings.find((s) => s.key === n)?.help}>{measured(settings.find((s) => s.key === n), v)}</b>])]} />
       </Panel>
       <Panel title={`Applies to ${plural(on.length, 'queue')}`} flush>
         <Table label="Queues" empty={queues.data ? 'No queue has this policy: another of higher priority may match too' : 'Loading'} rows={on.slice(0, 200)} rowKey={(q) => q.name} cells={[

@@ -1,10 +1,10 @@
 import type { ComponentChildren } from 'preact';
 import { api, at, withQuery, type Json } from '../lib/api';
 import { ago, bytes, count, exchangeName, plural, rate, value } from '../lib/format';
-import { useLive } from '../lib/live';
+import { useLive, useOnce } from '../lib/live';
 import { go, href, route, setQuery, to } from '../lib/router';
-import { allowed, mayAct } from '../lib/session';
-import { effective, settings } from '../lib/settings';
+import { allowed, isPolicymaker, mayAct } from '../lib/session';
+import { effective, measured, settings } from '../lib/settings';
 import { Chart, depths, messageRates, RangePicker, sampled } from '../ui/chart';
 import { confirmAct, openDialog } from '../ui/dialog';
 import { Badge, Button, Facts, Failure, Loading, Menu, Note, Page, Panel, Stat, State, Stats, Tabs } from '../ui/parts';
@@ -120,6 +120,7 @@ export function ConsumerTable({ rows, withQueue }: { rows: Json[]; withQueue?: b
     <Table label="Consumers" empty="No consumers" rows={rows} rowKey={(c) => `${c.channel_details?.name}|${c.consumer_tag}|${c.queue?.name}`} cells={[
       ...(withQueue ? [{ title: 'Queue', cell: (c: Json) => <a href={to.queue(c.queue.vhost, c.queue.name)}>{c.queue.name}</a> }] : []),
       { title: 'Tag', cell: (c) => <span class="mono">{c.consumer_tag}</span> },
+      { title: 'Client', cell: (c) => c.channel_details?.user_provided_name && <a href={to.connection(c.channel_details.connection_name)}>{c.channel_details.user_provided_name}</a> },
       { title: 'Channel', cell: (c) => c.channel_details?.name && <a href={to.channel(c.channel_details.name)}>{c.channel_details.name}</a> },
       { title: 'User', cell: (c) => c.channel_details?.user },
       { title: 'Acknowledges', cell: (c) => (c.ack_required ? 'yes' : <span title="Messages count as done when they are sent">no</span>) },
@@ -161,7 +162,9 @@ export function unbind(b: Json, done: () => void): void {
 }
 
 function Settings({ q }: { q: Json }) {
-  const now = effective(q);
+  const policy = useOnce(isPolicymaker.value && q.policy ? at`/policies/${q.vhost}/${q.policy}` : undefined);
+  const operator = useOnce(isPolicymaker.value && q.operator_policy ? at`/operator-policies/${q.vhost}/${q.operator_policy}` : undefined);
+  const now = effective(q, { policy: policy.data?.definition, operator: operator.data?.definition });
   const unset = settings.filter((s) => s.types.includes(q.type) && !now.some((e) => e.setting === s));
   const known = new Set(settings.map((s) => 'x-' + s.key));
   const others = Object.entries(q.arguments ?? {}).filter(([k]) => !known.has(k));
@@ -170,8 +173,8 @@ function Settings({ q }: { q: Json }) {
       <Panel title="What counts for this queue, and who says so" flush>
         <Table label="Effective settings" empty="Everything is as the broker does it by default" rows={now} rowKey={(e) => e.setting.key} cells={[
           { title: 'Setting', cell: (e) => <span title={e.setting.help}>{e.setting.title} <code class="muted">{e.setting.key}</code></span> },
-          { title: 'Value', cell: (e) => <b class="mono">{value(e.value)}{e.setting.kind === 'number' && e.setting.unit ? ` ${e.setting.unit}` : ''}</b> },
-          { title: 'From', cell: (e) => e.origin === 'argument' ? 'argument, when declared' : <a href={q.policy ? to.policy(q.vhost, q.policy) : href(['policies'], { vhost: q.vhost })}>{e.origin}</a> },
+          { title: 'Value', cell: (e) => <b class="mono">{measured(e.setting, e.value)}</b> },
+          { title: 'From', cell: (e) => e.origin === 'argument' ? 'argument, when declared' : <a href={e.origin.startsWith('operator') ? to.operatorPolicy(q.vhost, q.operator_policy) : q.policy ? to.policy(q.vhost, q.policy) : href(['policies'], { vhost: q.vhost })}>{e.origin}</a> },
           { title: 'Passed over', cell: (e) => <span class="muted">{e.passed.join(', ')}</span> },
         ]} />
       </Panel>

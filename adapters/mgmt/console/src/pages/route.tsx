@@ -4,7 +4,7 @@ import { exchangeName, plural, value } from '../lib/format';
 import { useOnce } from '../lib/live';
 import { route, setQuery, to, vhost } from '../lib/router';
 import { Icon } from '../ui/icons';
-import { Badge, Failure, Loading, Note, Page, Panel, Segments } from '../ui/parts';
+import { Badge, Empty, Failure, Loading, Note, Page, Panel, Segments } from '../ui/parts';
 import { HeaderRows, headersOf, type HeaderRow } from '../ui/publish';
 
 /** RoutePage asks where a message would go; nothing is published. */
@@ -60,7 +60,7 @@ export function RouteForm({ vhost, exchange }: { vhost: string; exchange?: strin
         <HeaderRows rows={rows} onChange={setRows} />
       </Panel>
       <div aria-live="polite">
-        {error !== undefined ? <Failure error={error} absent="This broker cannot tell beforehand where a message would go." /> : !answer ? <Loading /> : <Answer vhost={vhost} exchange={mode === 'topic' ? 'amq.topic' : x} answer={answer} />}
+        {error !== undefined ? <Failure error={error} absent="This broker cannot tell beforehand where a message would go." /> : !answer ? <Loading /> : !answer.routed && !(mode === 'topic' ? topic.trim() : key) && rows.length === 0 ? <Empty title={mode === 'topic' ? 'Type a topic to begin' : 'Type a key to begin'}>Without one, nothing gets through.</Empty> : <Answer vhost={vhost} exchange={mode === 'topic' ? 'amq.topic' : x} answer={answer} />}
       </div>
     </div>
   );

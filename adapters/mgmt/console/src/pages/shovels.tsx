@@ -2,11 +2,11 @@ import { useState } from 'preact/hooks';
 import { api, at, type Json } from '../lib/api';
 import { count, plural, rate, value } from '../lib/format';
 import { useLive } from '../lib/live';
-import { go, href, to, vhost } from '../lib/router';
+import { go, href, vhost } from '../lib/router';
 import { mayMakePolicies } from '../lib/session';
 import { Ask, confirmAct, openDialog } from '../ui/dialog';
 import { List, type Act, type Column } from '../ui/list';
-import { Badge, Button, Facts, Failure, Loading, Note, Page, Panel, State, type Tone } from '../ui/parts';
+import { Badge, Button, Facts, Failure, Loading, Note, Page, Panel, Stat, State, Stats, type Tone } from '../ui/parts';
 import { say } from '../ui/toast';
 import { VHostField } from './declare';
 
@@ -23,6 +23,9 @@ const columns: Column[] = [
   { id: 'remaining', title: 'Left', num: true, roomy: true, cell: (s) => (s.remaining === undefined || s.remaining === 'unlimited' ? '' : count(s.remaining)) },
   { id: 'rate', title: 'Now', num: true, cell: (s) => rate(s.rate ?? 0) },
 ];
+
+/** words makes a name for people of a field's. */
+const words = (field: string) => (field === 'uri' ? 'Broker' : field[0]!.toUpperCase() + field.slice(1).replaceAll('_', ' '));
 
 const remove = (s: Json) => api.delete(at`/parameters/shovel/${s.vhost}/${s.name}`);
 
@@ -49,7 +52,21 @@ export function Shovel({ parts: [vh = '/', name = ''] }: { parts: string[] }) {
     <Page title={name} crumbs={crumbs} badges={<><State tone={tones[s.state] ?? 'plain'}>{s.state}</State><Badge>{vh}</Badge></>}
       actions={mayMakePolicies.value && <Button kind="danger" onClick={() => confirmAct({ title: `Delete ${name}?`, verb: 'Delete', lost: <p>It stops. What it moved stays where it is now.</p>, act: () => remove({ ...s, vhost: vh, name }), done: () => go(href(['shovels'])) })}>Delete…</Button>}>
       {s.reason && <Note tone="bad" title="It stopped">{value(s.reason)}</Note>}
-      <Panel><Facts of={Object.entries(s).filter(([k]) => !['name', 'vhost', 'reason'].includes(k)).map(([k, v]) => [k.replaceAll('_', ' '), k === 'src_queue' ? <a href={to.queue(vh, String(v))}>{String(v)}</a> : value(v)])} /></Panel>
+      <Stats>
+        <Stat name="Moved" value={count(s.transferred ?? 0)} />
+        <Stat name="Now" value={rate(s.rate ?? 0)} />
+        <Stat name="On its way" value={count(s.pending ?? 0)} note="not yet confirmed" />
+        {typeof s.remaining === 'number' && <Stat name="Left" value={count(s.remaining)} />}
+        <Stat name="Refused" value={count(s.refused ?? 0)} note="by the destination" tone={s.refused > 0 ? 'warn' : undefined} />
+      </Stats>
+      <div class="two">
+        {(['src', 'dest'] as const).map((side) => (
+          <Panel key={side} title={side === 'src' ? 'From' : 'To'}>
+            <Facts of={Object.entries(s).filter(([k]) => k.startsWith(side + '_')).sort(([a], [b]) => a.localeCompare(b)).map(([k, v]) => [words(k.slice(side.length + 1)), value(v)])} />
+          </Panel>
+        ))}
+      </div>
+      <Panel title="Facts"><Facts of={Object.entries(s).filter(([k]) => !/^(src|dest)_/.test(k) && !['name', 'vhost', 'reason', 'state', 'transferred', 'rate', 'pending', 'remaining', 'refused'].includes(k)).map(([k, v]) => [words(k), value(v)])} /></Panel>
     </Page>
   );
 }

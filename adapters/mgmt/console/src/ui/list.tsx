@@ -79,6 +79,8 @@ export interface ListProps<T> {
   /** For lists inside a page of their own: prefix of its parameters in the URL. */
   prefix?: string;
   noSearch?: boolean;
+  /** The path asks for part of a list: how many there are in all says nothing here. */
+  part?: boolean;
 }
 
 const sizes = [25, 50, 100, 250, 500];
@@ -158,7 +160,7 @@ export function List<T = Json>(p: ListProps<T>) {
         {p.tools}
         <span class="spring" />
         <span class="figures" aria-live="polite">
-          {answer && (answer.filtered !== answer.total ? `${count(answer.filtered)} of ${count(answer.total)}` : count(answer.total))} {answer?.total === 1 ? p.what[0] : p.what[1]}
+          {answer && (answer.filtered !== answer.total && !p.part ? `${count(answer.filtered)} of ${count(answer.total)}` : count(answer.total))} {(p.part ? answer?.filtered : answer?.total) === 1 ? p.what[0] : p.what[1]}
         </span>
         <Columns all={p.columns} chosen={chosen} onChange={(cols) => {
           remember(`columns.${p.id}`, cols);
