@@ -32,8 +32,11 @@ class Browser {
     const page = await context.newPage();
     page.on('pageerror', (err) => this.faults.push(`error in the page: ${err.message}`));
     page.on('console', (m) => {
-      // A refused script or style would be said here.
-      if (m.type() === 'error' && /Content Security Policy|Refused/.test(m.text())) this.faults.push(m.text());
+      // A refused script or style would be said here. Answers like 404 are said too, and are no faults of the page.
+      if (m.type() === 'error' && !m.text().startsWith('Failed to load resource')) this.faults.push(`said in the browser's console: ${m.text()}`);
+    });
+    page.on('response', (r) => {
+      if (r.status() >= 500) this.faults.push(`${r.status()} ${r.url()}`);
     });
     await page.goto(this.base + hash);
     return page;

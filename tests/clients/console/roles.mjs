@@ -57,3 +57,39 @@ export async function aRefusalSaysWhatToDo(b) {
   await page.locator('dialog footer button[type=submit]').click();
   await page.locator('dialog').getByText('Your permissions do not cover this').waitFor();
 }
+
+// Whatever a tag is offered in the navigation opens without a refusal, and what
+// it may not do is not offered.
+export async function eachTagIsOfferedWhatItMayDo(b) {
+  const offers = {
+    management: [],
+    policymaker: ['Policies'],
+    monitoring: ['Node', 'Shovels'],
+    administrator: ['Node', 'Users', 'Permissions', 'Policies', 'Limits', 'Definitions', 'Shovels', 'Audit log'],
+  };
+  const guarded = offers.administrator;
+  for (const [tag, want] of Object.entries(offers)) {
+    await user(b, `the-${tag}`, tag, { configure: '.*', write: '.*', read: '.*' });
+    const page = await b.page({ user: `the-${tag}:the-${tag}` });
+    const refused = [];
+    page.on('response', (r) => { if ([401, 403].includes(r.status())) refused.push(`${r.status()} ${decodeURIComponent(r.url())}`); });
+    await sees(page, 'Messages in queues');
+    const links = await page.locator('.side .group a').evaluateAll((all) => all.map((a) => [a.textContent.trim(), a.getAttribute('href')]));
+    equal(guarded.filter((g) => links.some(([name]) => name === g)), want, `guarded pages offered to ${tag}`);
+    // All pages with the fewest rights; with more, those that they open.
+    const opened = links.filter(([name]) => tag === 'management' || want.includes(name)).map(([, href]) => href);
+    for (const hash of [...opened, '#/queues/%2F/billing', '#/queues/%2F/billing?tab=settings', '#/queues/%2F/billing?tab=consumers', '#/exchanges/%2F/orders', '#/vhosts/%2F']) {
+      await page.evaluate((h) => { location.hash = h; }, hash);
+      await page.waitForFunction(() => document.querySelector('#main h1') && !document.querySelector('#main .loading'));
+      const bad = await page.locator('#main .note-box.bad').allInnerTexts();
+      if (bad.length > 0) throw new Error(`${tag} at ${hash}: ${bad.join(' ')}`);
+    }
+    if (tag !== 'administrator') {
+      await page.evaluate(() => { location.hash = '#/vhosts'; });
+      await row(page, '/').waitFor();
+      equal(await page.getByRole('button', { name: 'New virtual host' }).count(), 0, `${tag}: new virtual hosts`);
+    }
+    equal(refused, [], `what ${tag} was refused`);
+    await page.close();
+  }
+}

@@ -19,9 +19,10 @@ import * as explain from './explain.mjs';
 import * as admin from './admin.mjs';
 import * as clients from './clients.mjs';
 import * as roles from './roles.mjs';
+import * as hostile from './hostile.mjs';
 import * as looks from './looks.mjs';
 
-const parts = { signin, pages, lists, queues, deadletters, explain, admin, clients, roles, looks };
+const parts = { signin, pages, lists, queues, deadletters, explain, admin, clients, roles, hostile, looks };
 const only = (process.env.CONSOLE_ONLY ?? '').split(',').filter(Boolean);
 const shots = process.env.SHOTS;
 

@@ -52,7 +52,7 @@ export const groups: [string, Entry[]][] = [
     { page: 'policies', name: 'Policies', icon: 'policy', scoped: true, may: () => isPolicymaker.value },
     { page: 'limits', name: 'Limits', icon: 'limit', may: () => isAdministrator.value },
     { page: 'definitions', name: 'Definitions', icon: 'definitions', may: () => isAdministrator.value },
-    { page: 'shovels', name: 'Shovels', icon: 'shovel', scoped: true, may: () => isPolicymaker.value },
+    { page: 'shovels', name: 'Shovels', icon: 'shovel', scoped: true, may: () => isMonitor.value },
     { page: 'audit', name: 'Audit log', icon: 'audit', may: () => isAdministrator.value },
     { page: 'features', name: 'Feature flags', icon: 'flag' },
   ]],
