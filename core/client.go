@@ -676,7 +676,9 @@ func (b *Broker) startClients() {
 					i.will.dueMS = now + max(i.will.DelayMS, i.def.KeepAliveMS*3/2, willGraceMS)
 				}
 				i.direct = i.vhost.declared(i.def.DirectQueue) != nil
-				i.owned = slices.ContainsFunc(i.subs, func(s Subscription) bool { return s.Shared == "" })
+				// Its queue outlives the last subscription: something may be on its way.
+				i.owned = i.direct || i.vhost.declared(i.def.Queue) != nil ||
+					slices.ContainsFunc(i.subs, func(s Subscription) bool { return s.Shared == "" })
 				switch e := i.def.ExpiryMS; {
 				case e > 0:
 					i.leaseEnds = now + e

@@ -258,8 +258,8 @@ func (c *Client) forgetAll() {
 }
 
 // recoverHeld has what clients held when the broker stopped be out again, in
-// memory, for them to come back to. What clients held that are gone, and what
-// cannot be read, is ready like the rest. Nobody else knows q yet.
+// memory, for them to come back to. What clients held that are gone or have left
+// q, and what cannot be read, is ready like the rest. Nobody else knows q yet.
 func (q *classic) recoverHeld(known func(client QueueID) bool) {
 	q.mu.Lock()
 	defer q.unlock()
@@ -292,6 +292,12 @@ func (q *classic) recoverHeld(known func(client QueueID) bool) {
 	}
 }
 
+// consumes reports whether a connection of the client would consume the queue
+// called name: nobody else can take what it holds of that.
+func (i *identity) consumes(name string) bool {
+	return i.def.Queue == name || slices.ContainsFunc(i.subs, func(s Subscription) bool { return s.Shared == name })
+}
+
 // recoverClients gives clients, and the queues of v, back what clients kept.
 func (b *Broker) recoverClients() {
 	clients := make(map[QueueID]*identity)
@@ -306,7 +312,7 @@ func (b *Broker) recoverClients() {
 	for _, v := range b.vhosts.Load().All() {
 		for q := range v.Queues() {
 			if q, ok := q.(*classic); ok && len(q.mu.found) > 0 {
-				q.recoverHeld(known)
+				q.recoverHeld(func(client QueueID) bool { return known(client) && clients[client].consumes(q.opts.Name) })
 			}
 		}
 	}

@@ -394,19 +394,20 @@ func (c *conn) refuse(f *failure) {
 	c.out.Flush()
 }
 
-// resume goes on with what an earlier connection left behind.
+// resume goes on with what an earlier connection left behind. The session's
+// queue may be there without a subscription: what was on its way when the last
+// of them went comes to its end (3.10.4-3, 4.4.0-1).
 func (c *conn) resume() error {
 	subs := c.holds.Subscriptions()
-	if len(subs) == 0 {
-		return nil
-	}
-	c.out.Lock()
-	for i := range subs {
-		if subs[i].Shared == "" {
-			c.underOut.filters.set(storedFilter(&subs[i]))
+	if len(subs) > 0 {
+		c.out.Lock()
+		for i := range subs {
+			if subs[i].Shared == "" {
+				c.underOut.filters.set(storedFilter(&subs[i]))
+			}
 		}
+		c.out.Unlock()
 	}
-	c.out.Unlock()
 	if err := c.consumeOwn(); err != nil {
 		return err
 	}
@@ -438,6 +439,7 @@ func (c *conn) endSession() {
 	for _, k := range c.outlets() {
 		c.letGo(k, &t)
 	}
+	c.giveBackUnshared()
 	c.work.settles.Settle(&t)
 	t.Flush()
 	c.finishFeeds()
@@ -473,11 +475,31 @@ func (c *conn) letGo(k *outlet, t *core.Touched) {
 		if k.share == nil {
 			return // The queue ends with the session.
 		}
-		for _, s := range held {
-			c.work.settles.Add(&k.core.Holder, core.Fail, s.seq)
-		}
+		c.giveBack(held)
 	}
 	k.settleLater() // What came between.
+}
+
+// giveBack returns what the client has not acknowledged to those it shares with.
+// What it has received they shall not get (4.8.2-5).
+func (c *conn) giveBack(held []slot) {
+	for _, s := range held {
+		op := core.Fail
+		if s.released {
+			op = core.Ack
+		}
+		c.work.settles.Add(&s.outlet.core.Holder, op, s.seq)
+	}
+}
+
+// giveBackUnshared returns what is left in the ring when all outlets are gone:
+// it came by shared subscriptions that were unsubscribed. The client would have
+// finished it on this connection; another one would not know of that queue.
+func (c *conn) giveBackUnshared() {
+	c.out.Lock()
+	held := c.underOut.ring.ordered(nil)
+	c.out.Unlock()
+	c.giveBack(held)
 }
 
 // outlets are all that the connection consumes with.

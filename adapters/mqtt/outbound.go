@@ -105,11 +105,12 @@ func (r *ring) resize(n int) {
 	}
 }
 
-// ordered returns the slots of o in the order of sending, and frees them.
+// ordered returns the slots of o, or all if o is nil, in the order of sending,
+// and frees them.
 func (r *ring) ordered(o *outlet) []slot {
 	var out []slot
 	for i := range r.slots {
-		if s := &r.slots[i]; s.id != 0 && s.outlet == o {
+		if s := &r.slots[i]; s.id != 0 && (o == nil || s.outlet == o) {
 			out = append(out, *s)
 			r.free(s)
 			if r.slots == nil {

@@ -156,6 +156,94 @@ func TestSameIDsAgain(t *testing.T) {
 	})
 }
 
+// TestUnsubscribedFlowsAreFinished sends what was on its way when the last
+// subscription went to the next connection too, and nothing new (3.10.4-2,
+// 3.10.4-3, 4.4.0-1).
+func TestUnsubscribedFlowsAreFinished(t *testing.T) {
+	each(t, func(t *testing.T, v byte) {
+		s := newTestServer(t, nil)
+		c, _ := s.open(t, v, "c", lasting)
+		c.subscribe(2, "t")
+		b, _ := s.open(t, v, "b", nil)
+		var sent [3]pub
+		for i := range sent {
+			b.publish(pub{topic: "t", payload: fmt.Sprint(i), qos: 2 - byte(i)/2, id: uint16(i + 1)})
+			sent[i] = c.expectPublish()
+		}
+		c.ack(wire.Pubrec, sent[0].id)
+		c.expectAck(wire.Pubrel, sent[0].id)
+		c.unsubscribe("t")
+		c.drop(s)
+		b.publish(pub{topic: "t", payload: "new", qos: 1, id: 9})
+		b.settle()
+
+		c, ack := s.open(t, v, "c", lasting)
+		if v != wire.V31 && !ack.SessionPresent {
+			t.Error("no session")
+		}
+		c.expectAck(wire.Pubrel, sent[0].id)
+		for _, want := range sent[1:] {
+			if m := c.expectPublish(); !m.dup || m.id != want.id || m.payload != want.payload || m.qos != want.qos {
+				t.Errorf("%+v, want %+v", m, want)
+			}
+		}
+		c.ack(wire.Pubcomp, sent[0].id)
+		c.ack(wire.Pubrec, sent[1].id)
+		c.expectAck(wire.Pubrel, sent[1].id)
+		c.ack(wire.Pubcomp, sent[1].id)
+		c.ack(wire.Puback, sent[2].id)
+		c.ping()
+		c.drop(s)
+		c, _ = s.open(t, v, "c", lasting)
+		c.ping() // Nothing is left.
+	})
+}
+
+// TestUnsharedIsGivenBack: a member that has left a shared subscription finishes
+// what it was sent; when its connection ends before, the others get that, but
+// not what it has received.
+func TestUnsharedIsGivenBack(t *testing.T) {
+	for _, session := range []struct {
+		name   string
+		change func(*wire.ConnectPacket)
+	}{{"lasting", lasting}, {"short", nil}} {
+		t.Run(session.name, func(t *testing.T) {
+			s := newTestServer(t, nil)
+			a, _ := s.open(t, wire.V5, "a", session.change)
+			a.subscribe(2, "$share/g/t")
+			p, _ := s.open(t, wire.V5, "p", nil)
+			var sent [4]pub
+			for i := range sent {
+				p.publish(pub{topic: "t", payload: fmt.Sprint(i), qos: 2 - byte(i)/3, id: uint16(i + 1)})
+				sent[i] = a.expectPublish()
+			}
+			b, _ := s.open(t, wire.V5, "b", nil)
+			b.subscribe(2, "$share/g/t")
+			for _, m := range sent[:2] {
+				a.ack(wire.Pubrec, m.id)
+				a.expectAck(wire.Pubrel, m.id)
+			}
+			a.unsubscribe("$share/g/t")
+			a.ack(wire.Pubcomp, sent[0].id)
+			a.ping()
+			b.ping()
+			a.drop(s)
+			for _, want := range []string{"2", "3"} {
+				if m := b.expectPublish(); m.payload != want {
+					t.Errorf("%+v, want %s", m, want)
+				}
+			}
+			b.ping()
+			v, _ := s.broker.VHost("/")
+			for q := range v.Queues() {
+				if i := q.Info(); i.Unacked != 2 || i.Ready != 0 {
+					t.Errorf("queue %s: %d ready, %d unacked", q.Options().Name, i.Ready, i.Unacked)
+				}
+			}
+		})
+	}
+}
+
 // TestInboundQoS2SurvivesConnection takes a message once although its PUBLISH
 // comes again on another connection.
 func TestInboundQoS2SurvivesConnection(t *testing.T) {
