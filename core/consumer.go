@@ -169,10 +169,15 @@ func (s *Session) ConsumeVolatile(o ConsumeOptions) (*Consumer, error) {
 func (c *Consumer) Start(t *Touched) { c.queue.startConsumer(c, t) }
 
 // Cancel ends the consumer. When it returns, nothing more is handed to it.
-// What it holds stays out until it is settled. A queue that was waiting for
+// What it holds stays out until it is settled, but for what its client held
+// before and it was not handed yet: that goes back. A queue that was waiting for
 // its last consumer to go is deleted. Cancelling twice is harmless.
 func (c *Consumer) Cancel(t *Touched) {
+	held := c.takeResume()
 	c.removed(c.queue.removeConsumer(c, t), t)
+	if len(held) > 0 {
+		c.queue.(*classic).giveBackHeld(&c.Holder, held, t)
+	}
 }
 
 // removed does what is to be done once c is off its queue. last says that the

@@ -87,16 +87,20 @@ func (c *Consumer) Detach(slots []Slot, t *Touched) {
 		}
 		q.mu.Unlock()
 	}
-	c.Cancel(t)
+	c.removed(c.queue.removeConsumer(c, t), t)
 }
 
-// takeHeldLocked gives c what its client holds of q.
+// takeHeldLocked gives c what its client holds of q. It uses credit, also more
+// than there is.
 func (q *classic) takeHeldLocked(c *Consumer) {
 	if c.opts.holder == 0 || len(q.mu.held) == 0 {
 		return
 	}
 	c.in.resume = q.mu.held[c.opts.holder]
 	c.in.unacked = len(c.in.resume)
+	if c.opts.Shared != nil {
+		c.opts.Shared.used.Add(int64(len(c.in.resume)))
+	}
 	delete(q.mu.held, c.opts.holder)
 }
 
@@ -131,6 +135,9 @@ func (q *classic) resumeLocked(c *Consumer, t *Touched) {
 			at, i := q.mu.entries.find(s.Seq), s.Seq.slot()
 			if at == nil || at.state[i]&stateMask != stateOut {
 				c.in.unacked-- // It was settled after all.
+				if c.opts.Shared != nil {
+					c.opts.Shared.used.Add(-1)
+				}
 				continue
 			}
 			if !s.Released {
@@ -155,20 +162,49 @@ func (q *classic) resumeLocked(c *Consumer, t *Touched) {
 	}
 }
 
-// endHolder requeues what a client that has ended holds of q.
+// takeResume returns what c's client held and c was not handed yet, and now
+// never will be.
+func (c *Consumer) takeResume() []Slot {
+	q, ok := c.queue.(*classic)
+	if !ok || c.opts.holder == 0 {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if c.in.gone {
+		return nil
+	}
+	held := c.in.resume
+	c.in.resume = nil
+	return held
+}
+
+// endHolder gives back what a client that has ended holds of q.
 func (q *classic) endHolder(holder QueueID, t *Touched) {
 	q.mu.Lock()
 	held := q.mu.held[holder]
 	delete(q.mu.held, holder)
 	q.mu.Unlock()
-	if len(held) == 0 {
-		return
+	q.giveBackHeld(&q.getter, held, t)
+}
+
+// giveBackHeld requeues what h's client held, but for what is released: that the
+// client has.
+func (q *classic) giveBackHeld(h *Holder, held []Slot, t *Touched) {
+	var released, rest []Seq
+	for _, s := range held {
+		if s.Released {
+			released = append(released, s.Seq)
+		} else {
+			rest = append(rest, s.Seq)
+		}
 	}
-	seqs := make([]Seq, len(held))
-	for i, s := range held {
-		seqs[i] = s.Seq
+	if len(released) > 0 {
+		q.settle(h, Ack, released, t)
 	}
-	q.settle(&q.getter, Requeue, seqs, t)
+	if len(rest) > 0 {
+		q.settle(h, Requeue, rest, t)
+	}
 }
 
 // SetClient says whose connection p publishes for: that remembers what comes
