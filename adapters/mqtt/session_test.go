@@ -331,16 +331,17 @@ func TestRetained(t *testing.T) { // 3.3.1-5 to 3.3.1-11
 			t.Run(fmt.Sprint("qos", sub), func(t *testing.T) {
 				s := newTestServer(t, nil)
 				b, _ := s.open(t, v, "b", nil)
+				b.publish(pub{topic: "r/gone", payload: "x", retain: true})
+				b.publish(pub{topic: "r/gone", payload: "", retain: true})
 				for i, topic := range []string{"r/1", "r/2", "r/x/3", "other", "$r/4"} {
 					b.publish(pub{topic: topic, payload: "old", retain: true, qos: byte(i) % 3, id: uint16(i + 1)})
 					b.publish(pub{topic: topic, payload: topic, retain: true, qos: byte(i) % 3, id: uint16(i + 10)})
 				}
-				b.publish(pub{topic: "r/gone", payload: "x", retain: true})
-				b.publish(pub{topic: "r/gone", payload: "", retain: true})
+				b.publish(pub{topic: "$end", payload: "x", retain: true})
 				waitFor(t, "everything to be retained", func() bool {
 					v, _ := s.broker.VHost("/")
 					n, _ := v.RetainedCount()
-					return n == 5
+					return n == 6 // With the last.
 				})
 				for filter, want := range map[string][]string{
 					"r/1": {"r/1"}, "r/+": {"r/1", "r/2"}, "r/#": {"r/1", "r/2", "r/x/3"}, "#": {"other", "r/1", "r/2", "r/x/3"},
