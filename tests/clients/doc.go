@@ -28,6 +28,9 @@
 //
 // LEVERET_TEST_PYTHON names another interpreter than the one in .venv.
 //
+// console_test.go drives the web console in Chromium over a broker of its own
+// with traffic in all protocols; console/ has a file for each part of it.
+//
 // Reading order: broker_test.go (the broker under test), process_test.go
 // (programs and what they print), then any of the others.
 package clients

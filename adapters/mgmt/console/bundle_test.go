@@ -46,3 +46,13 @@ func TestBundle(t *testing.T) {
 		t.Errorf("dist has %v, and only %d files are served", committed, len(types))
 	}
 }
+
+// TestLibrary runs what src/lib can show without a browser.
+func TestLibrary(t *testing.T) {
+	if _, err := os.Stat("node_modules"); err != nil {
+		t.Fatalf("%v: run make prepare", err)
+	}
+	if out, err := exec.Command("node", "--test", "lib_test.mjs").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}

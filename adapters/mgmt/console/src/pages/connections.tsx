@@ -65,16 +65,19 @@ export function Connections() {
   );
 }
 
+/** consumersOf is the list of the consumers whose channel has this value. */
+const consumersOf = (vhost: string, field: string, value: string) => withQuery(at`/consumers/${vhost}`, { page: 1, page_size: 500, where: `channel_details.${field}:eq:${value}` });
+
 /** Connection is one client's connection. */
 export function Connection({ parts: [name = ''] }: { parts: string[] }) {
   const live = useLive(withQuery(at`/connections/${name}`, sampled('data_rates')), 2);
   const channels = useLive<Json[]>(at`/connections/${name}/channels`, 5);
   const c = live.data;
-  const consumers = useLive<Json[]>(c?.vhost ? at`/consumers/${c.vhost}` : undefined, 10);
+  const consumers = useLive(c?.vhost ? consumersOf(c.vhost, 'connection_name', name) : undefined, 10);
   const crumbs: [string, string][] = [['Connections', href(['connections'])]];
   if (live.error?.missing) return <Page title={name} crumbs={crumbs}><Note tone="warn" title="This connection has ended">Its client may have connected again under another port: look for it in the list.</Note></Page>;
   if (!c) return <Page title={name} crumbs={crumbs}>{live.error ? <Failure error={live.error} /> : <Loading />}</Page>;
-  const own = (consumers.data ?? []).filter((k) => k.channel_details?.connection_name === name);
+  const own: Json[] = consumers.data?.items ?? [];
   const title = clientName(c) || name;
   return (
     <Page title={title} crumbs={crumbs} badges={<><ConnectionState of={c} /><Badge tone="info">{c.protocol}</Badge><Badge>{c.vhost}</Badge>{c.ssl && <Badge tone="ok">TLS</Badge>}</>}
@@ -171,11 +174,11 @@ export function Channels() {
 export function Channel({ parts: [name = ''] }: { parts: string[] }) {
   const live = useLive(withQuery(at`/channels/${name}`, sampled('msg_rates')), 2);
   const h = live.data;
-  const consumers = useLive<Json[]>(h?.vhost ? at`/consumers/${h.vhost}` : undefined, 10);
+  const consumers = useLive(h?.vhost ? consumersOf(h.vhost, 'name', name) : undefined, 10);
   const crumbs: [string, string][] = [['Channels', href(['channels'])]];
   if (live.error?.missing) return <Page title={name} crumbs={crumbs}><Note tone="warn" title="This channel is closed" /></Page>;
   if (!h) return <Page title={name} crumbs={crumbs}>{live.error ? <Failure error={live.error} /> : <Loading />}</Page>;
-  const own = (consumers.data ?? []).filter((k) => k.channel_details?.name === name);
+  const own: Json[] = consumers.data?.items ?? [];
   const s = h.message_stats ?? {};
   return (
     <Page title={channelTitle(h)} crumbs={crumbs} badges={<><Badge>{channelMode(h)}</Badge><Badge>{h.vhost}</Badge></>} actions={<RangePicker />}>

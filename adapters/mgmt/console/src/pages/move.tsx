@@ -8,7 +8,7 @@ import { to } from '../lib/router';
 import { mayAct } from '../lib/session';
 import { Ask, openDialog } from '../ui/dialog';
 import { List, type Column } from '../ui/list';
-import { Button, Failure, Loading, Note, Page, Segments, State, type Tone } from '../ui/parts';
+import { Badge, Button, Failure, Loading, Note, Page, Segments, State, type Tone } from '../ui/parts';
 import { Table } from '../ui/table';
 import { complain } from '../ui/toast';
 
@@ -74,7 +74,8 @@ export function MoveDialog({ vhost, queue, initial = 'queue', search = '', reaso
         : !ready ? null : !preview ? <Loading />
         : preview.matched === 0 ? <Note title="No message matches" />
         : <><h3>What would go where</h3><Table label="Preview" empty="Nowhere" rows={destinations} rowKey={(d, i) => `${d.exchange}|${d.routing_key}|${d.queue}|${i}`} cells={[
-            { title: 'To', cell: (d) => d.queue ? <b>{d.queue}</b> : <span>{exchangeName(d.exchange ?? '')}{d.routing_key && <> with <code>{d.routing_key}</code></>}</span> },
+            { title: 'To', cell: (d) => { const all: string[] = d.queues ?? (d.queue ? [d.queue] : []); return all.length > 0 ? <b>{all.slice(0, 3).join(', ')}{all.length > 3 && ` and ${all.length - 3} more`}</b> : <Badge tone="bad">no queue: they stay</Badge>; } },
+            { title: 'As if published to', cell: (d) => <>{exchangeName(d.exchange ?? '')}{d.routing_key && <> with <code>{d.routing_key}</code></>}</> },
             { title: 'Messages', num: true, cell: (d) => count(d.count) },
           ]} /></>}
     </Ask>
