@@ -199,6 +199,35 @@ func TestUnsubscribedFlowsAreFinished(t *testing.T) {
 	})
 }
 
+// TestReceiveMaximumCountsWhatComesAgain: what a session's next connection is
+// sent again leaves less room for what comes by shared subscriptions (3.3.4-9).
+func TestReceiveMaximumCountsWhatComesAgain(t *testing.T) {
+	s := newTestServer(t, nil)
+	narrow := func(p *wire.ConnectPacket) {
+		lasting(p)
+		p.ReceiveMaximum = 2
+	}
+	c, _ := s.open(t, wire.V5, "c", narrow)
+	c.subscribe(1, "own", "$share/g/ours")
+	b, _ := s.open(t, wire.V5, "b", nil)
+	for i, topic := range []string{"own", "own", "ours"} {
+		b.publish(pub{topic: topic, qos: 1, id: uint16(i + 1)})
+		b.expectAck(wire.Puback, uint16(i+1))
+	}
+	c.expectPublish()
+	c.expectPublish()
+	c.ping() // No third.
+	c.drop(s)
+	c, _ = s.open(t, wire.V5, "c", narrow)
+	again := c.expectPublish()
+	c.expectPublish()
+	c.ping()
+	c.ack(wire.Puback, again.id)
+	if m := c.expectPublish(); m.topic != "ours" {
+		t.Errorf("%+v", m)
+	}
+}
+
 // TestUnsharedIsGivenBack: a member that has left a shared subscription finishes
 // what it was sent; when its connection ends before, the others get that, but
 // not what it has received.
