@@ -62,7 +62,7 @@ export async function policiesSayWhatCounts(b) {
   // The lower of argument and policy counts, and who says so is told.
   const ttl = page.locator('tr', { hasText: 'message-ttl' });
   await ttl.getByText('1000 ms').waitFor();
-  await ttl.getByText('policy short 5000').waitFor();
+  await ttl.getByText('policy short: 5000').waitFor();
   await page.locator('tr', { hasText: 'max-length' }).getByText('policy short').waitFor();
   await page.evaluate(() => { location.hash = '#/policies/ruled/short'; });
   await act(page, 'Delete…');

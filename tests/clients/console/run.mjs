@@ -20,9 +20,10 @@ import * as admin from './admin.mjs';
 import * as clients from './clients.mjs';
 import * as roles from './roles.mjs';
 import * as hostile from './hostile.mjs';
+import * as many from './many.mjs';
 import * as looks from './looks.mjs';
 
-const parts = { signin, pages, lists, queues, deadletters, explain, admin, clients, roles, hostile, looks };
+const parts = { signin, pages, lists, queues, deadletters, explain, admin, clients, roles, hostile, many, looks };
 const only = (process.env.CONSOLE_ONLY ?? '').split(',').filter(Boolean);
 const shots = process.env.SHOTS;
 

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { api, at, exchangeSegment, withQuery, type Json } from '../lib/api';
-import { bytes, count, exchangeName, rate, time, value } from '../lib/format';
+import { bytes, count, exchangeName, plural, rate, time, value } from '../lib/format';
 import { useLive } from '../lib/live';
 import { go, href, route, setQuery, to } from '../lib/router';
 import { allowed } from '../lib/session';
@@ -107,7 +107,7 @@ function Delayed({ path, may }: { path: string; may: boolean }) {
   if (!live.data) return live.error ? <Failure error={live.error} absent="Messages that wait in an exchange cannot be listed here." /> : <Loading />;
   const change = (p: Promise<unknown>, done: string) => void p.then(() => { say(done); live.reload(); }, complain);
   return (
-    <Panel title={`Next of ${count(live.data.total_count)} messages`} flush>
+    <Panel title={`Next of ${plural(live.data.total_count, 'message')}`} flush>
       <Table label="Waiting messages" empty="No message waits" rows={live.data.items as Json[]} rowKey={(m) => m.id} cells={[
         { title: 'Due', cell: (m) => time(m.due_ms) },
         { title: 'Body', num: true, cell: (m) => bytes(m.payload_bytes) },

@@ -106,7 +106,7 @@ export function Tailing({ vhost, kind, name }: { vhost: string; kind: 'exchange'
       </form>
       {error !== undefined && <Failure error={error} absent="This broker cannot show messages as they pass." />}
       {rows.length === 0 ? (error === undefined && <Empty title="Waiting for messages">They show up here as they pass.</Empty>) : (
-        <div class="split wide-left">
+        <div class={open1 ? 'split wide-left' : undefined}>
           <div class="scroll tail-rows">
             <table>
               <tbody>

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { api, withQuery, type Json } from '../lib/api';
 import { exchangeName } from '../lib/format';
 import { paused } from '../lib/live';
-import { go, to } from '../lib/router';
+import { go, route, to } from '../lib/router';
 import { me, readOnly, setReadOnly, signOut } from '../lib/session';
 import { Icon, type IconName } from './icons';
 import { entries, linkTo } from './shell';
@@ -64,6 +64,8 @@ const objects: { path: string; kind: string; icon: IconName; hit: (r: Json) => {
 ];
 
 export function Palette() {
+  const here = route.value.parts.join('/');
+  useEffect(() => () => { shown.value = false; }, [here]);
   return shown.value ? <Open /> : null;
 }
 
