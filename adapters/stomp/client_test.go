@@ -110,6 +110,7 @@ func TestHeartBeats(t *testing.T) {
 			t.Fatalf("%q, %v", b, err)
 		}
 	}
+	waitFor(t, "the silent one to be gone", func() bool { return len(s.all(nil)) < 3 })
 	if n := len(s.all(nil)); n != 2 {
 		t.Errorf("%d connections are left, want 2", n)
 	}
