@@ -41,21 +41,9 @@ func (n *retainedNode) level(key, word string, now int64) RetainedLevel {
 // permission on the exchange, and shows the words of keys whatever the topic
 // permissions. What is still being loaded after a start is missing.
 func (s *Session) RetainedUnder(exchange string, under *string) ([]RetainedLevel, error) {
-	if err := s.maySeeRetained(exchange); err != nil {
+	n, prefix, err := s.retainedAt(exchange, under)
+	if n == nil || err != nil {
 		return nil, err
-	}
-	r := s.vhost.retentionOf(exchange)
-	if r == nil {
-		return nil, nil
-	}
-	n, prefix := r.snapshot(), ""
-	if under != nil {
-		if prefix = *under + "."; n != nil {
-			n = n.node(*under)
-		}
-	}
-	if n == nil {
-		return nil, nil
 	}
 	now := s.broker.now()
 	levels := make([]RetainedLevel, 0, n.kids.Len())
@@ -63,6 +51,25 @@ func (s *Session) RetainedUnder(exchange string, under *string) ([]RetainedLevel
 		levels = append(levels, kid.level(prefix+word, word, now))
 	}
 	return levels, nil
+}
+
+// retainedAt returns the node below which under's levels are, nil if there is
+// none, and what their keys begin with.
+func (s *Session) retainedAt(exchange string, under *string) (n *retainedNode, prefix string, err error) {
+	if err := s.maySeeRetained(exchange); err != nil {
+		return nil, "", err
+	}
+	r := s.vhost.retentionOf(exchange)
+	if r == nil {
+		return nil, "", nil
+	}
+	n = r.snapshot()
+	if under != nil {
+		if prefix = *under + "."; n != nil {
+			n = n.node(*under)
+		}
+	}
+	return n, prefix, nil
 }
 
 // node returns the node that key leads to, or nil.
@@ -83,21 +90,9 @@ func (n *retainedNode) node(key string) *retainedNode {
 // under unless that is nil, whose keys match says yes to; at most limit of them,
 // of the first scan. It needs the same permission as RetainedUnder.
 func (s *Session) RetainedMatching(exchange string, under *string, match func(key string) bool, limit, scan int) ([]RetainedLevel, error) {
-	if err := s.maySeeRetained(exchange); err != nil {
+	n, prefix, err := s.retainedAt(exchange, under)
+	if n == nil || err != nil {
 		return nil, err
-	}
-	r := s.vhost.retentionOf(exchange)
-	if r == nil {
-		return nil, nil
-	}
-	n, prefix := r.snapshot(), ""
-	if under != nil {
-		if prefix = *under + "."; n != nil {
-			n = n.node(*under)
-		}
-	}
-	if n == nil {
-		return nil, nil
 	}
 	now := s.broker.now()
 	var found []RetainedLevel
