@@ -14,7 +14,7 @@ export async function aConnectionIsClosedWithAReason(b) {
 
 export async function relatedThingsAreLinked(b) {
   const page = await b.page({ hash: '#/queues/%2F/billing?tab=consumers' });
-  await page.locator('tr', { hasText: 'billing-1' }).getByRole('link').first().click();
+  await page.locator('tr', { hasText: 'billing-1' }).getByRole('link', { name: /\(1\)$/ }).click();
   await sees(page, 'Prefetch for the channel');
   await page.locator('.facts').getByRole('link').first().click();
   await page.getByRole('heading', { name: 'billing-worker' }).waitFor();

@@ -60,7 +60,7 @@ export function RouteForm({ vhost, exchange }: { vhost: string; exchange?: strin
         <HeaderRows rows={rows} onChange={setRows} />
       </Panel>
       <div aria-live="polite">
-        {error !== undefined ? <Failure error={error} absent="This broker cannot tell beforehand where a message would go." /> : !answer ? <Loading /> : !answer.routed && !(mode === 'topic' ? topic.trim() : key) && rows.length === 0 ? <Empty title={mode === 'topic' ? 'Type a topic to begin' : 'Type a key to begin'}>Without one, nothing gets through.</Empty> : <Answer vhost={vhost} exchange={mode === 'topic' ? 'amq.topic' : x} answer={answer} />}
+        {error !== undefined ? <Failure error={error} absent="This broker cannot tell beforehand where a message would go." /> : !answer ? <Loading /> : exchange === undefined && !answer.routed && !(mode === 'topic' ? topic.trim() : key) && rows.length === 0 ? <Empty title={mode === 'topic' ? 'Type a topic to begin' : 'Type a key to begin'}>What it matches and which queues it reaches is shown here.</Empty> : <Answer vhost={vhost} exchange={mode === 'topic' ? 'amq.topic' : x} answer={answer} />}
       </div>
     </div>
   );
