@@ -364,21 +364,80 @@ func (f *slowBackend) Allows(ctx context.Context, _ any, q *AccessQuestion) (boo
 }
 func (f *slowBackend) Hold() time.Duration { return 0 }
 
-func TestWillOfOthersIsAskedForWhenItIsLeft(t *testing.T) {
-	f := &fakeBackend{name: "f", hold: -1, allowed: map[string]bool{"anna exchange / write amq.topic": true, "anna topic / write amq.topic gone": true}}
-	_, s := opened(t, f, Identity{})
-	if w := newWill(s, &Will{Exchange: "amq.topic", RoutingKey: "other"}); w != nil {
-		t.Error("a will is kept that may not be published")
+func TestWillsOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeBackend{name: "f", hold: -1, allowed: map[string]bool{"anna exchange / write amq.topic": true, "anna topic / write amq.topic gone": true}}
+		_, s := opened(t, f, Identity{ExpiresAt: time.Now().Add(time.Minute)})
+		_, _, err := s.Attach(t.Context(), ClientOptions{ID: "refused", Will: &Will{Exchange: "amq.topic", RoutingKey: "other"}})
+		refused(t, err, AccessRefused, "write access to topic 'other' in exchange 'amq.topic' in vhost '/' refused for user 'anna'")
+		w, err := newWill(s, &Will{Exchange: "amq.topic", RoutingKey: "gone", TTLMS: -1})
+		must(t, err)
+		again := *w // As a restart brings it back.
+		again.by = nil
+		anothers := again // It needs a user in the directory as well, and there is none.
+		anothers.author.Directory = true
+		nobodys := again
+		nobodys.author = WillAuthor{}
+		publish := func(w *will) (sent bool) {
+			if err := w.publish(s.vhost, 0, func() { sent = true }); (err == nil) != sent {
+				t.Errorf("sent %v: %v", sent, err)
+			}
+			return sent
+		}
+		for _, c := range []struct {
+			what  string
+			w     *will
+			sent  bool
+			first func()
+		}{
+			{"as it was left", w, true, func() {}},
+			{"no more allowed", w, false, func() { f.set("anna topic / write amq.topic gone", false) }},
+			{"allowed, but nobody says so", w, false, func() { f.set("anna topic / write amq.topic gone", true); f.down = true }},
+			{"after a restart", &again, true, func() {}},
+			{"after a restart, the user is gone", &anothers, false, func() {}},
+			{"of nobody", &nobodys, false, func() {}},
+			{"expired", w, false, func() { f.down = false; time.Sleep(time.Minute) }},
+			{"expired, after a restart", &again, false, func() {}},
+		} {
+			if c.first(); publish(c.w) != c.sent {
+				t.Errorf("%s: sent %v, want %v", c.what, !c.sent, c.sent)
+			}
+		}
+	})
+}
+
+func TestRenewalEndsSubscriptionsAndRedatesTheWill(t *testing.T) {
+	f := &fakeBackend{name: "f", hold: -1, allowed: map[string]bool{
+		"anna queue / configure q": true, "anna queue / write q": true, "anna queue / read q": true, "anna exchange / read amq.topic": true,
+		"anna topic / read amq.topic a": true, "anna topic / read amq.topic b": true,
+		"anna exchange / write amq.topic": true, "anna topic / write amq.topic gone": true,
+	}}
+	soon := time.Now().Add(time.Hour)
+	b, s := opened(t, f, Identity{ExpiresAt: soon})
+	c, _, err := s.Attach(t.Context(), ClientOptions{ID: "c", ExpiryMS: -1, Queue: "q", DirectQueue: "d",
+		Will: &Will{Exchange: "amq.topic", RoutingKey: "gone", TTLMS: -1}})
+	must(t, err)
+	_, errs := c.Subscribe([]Subscription{{Filter: "a", Exchange: "amq.topic", Key: "a", Grade: 1}, {Filter: "b", Exchange: "amq.topic", Key: "b", Grade: 1}})
+	must(t, errors.Join(errs...))
+
+	f.set("anna topic / read amq.topic a", false)
+	f.users["anna fresh"] = Identity{User: "anna", ExpiresAt: soon.Add(time.Hour)}
+	must(t, b.Renew(t.Context(), s, Credentials{User: "anna", Password: "fresh"}))
+	ended, err := c.Renewed(nil)
+	must(t, err)
+	if len(ended) != 1 || ended[0].Filter != "a" || len(c.Subscriptions()) != 1 {
+		t.Errorf("ended %v, left %v", ended, c.Subscriptions())
 	}
-	w := newWill(s, &Will{Exchange: "amq.topic", RoutingKey: "gone", TTLMS: -1})
-	if w == nil {
-		t.Fatal("the will was refused")
+	d, _, err := b.definitions.Get(DefWill, c.key())
+	must(t, err)
+	if got := d.(WillDef).Author; got.ExpiresMS != soon.Add(time.Hour).UnixMilli() || !got.Vouched || got.Directory {
+		t.Errorf("the stored will is of %+v", got)
 	}
-	f.down = true
-	sent := false
-	must(t, w.publish(s.vhost, 0, func() { sent = true }))
-	if !sent {
-		t.Error("not sent")
+	if _, _, err := b.definitions.Get(DefSubscription, append(c.key(), "a")); err != nil {
+		t.Error(err)
+	}
+	if ended, err = c.Renewed(nil); len(ended) != 0 || err != nil {
+		t.Errorf("again: %v, %v", ended, err)
 	}
 }
 

@@ -247,9 +247,17 @@ func (c *Client) begin() error {
 	o := &c.options
 	d := c.def
 	d.VHost, d.ID = c.vhost.name, c.identity.id
-	stores := o.Will != nil && o.ExpiryMS != 0 && !c.stored
+	var left *will
+	if o.Will != nil {
+		var err error
+		if left, err = newWill(c.session, o.Will); err != nil {
+			return err
+		}
+	}
+	stores := left != nil && o.ExpiryMS != 0 && !c.stored
 	if stores {
 		if err := c.number(&d); err != nil {
+			left.drop(c.broker)
 			return err
 		}
 	}
@@ -262,10 +270,7 @@ func (c *Client) begin() error {
 		changes = append(changes, c.change(d))
 	}
 	old := c.will
-	c.setWill(nil)
-	if o.Will != nil {
-		c.setWill(newWill(c.session, o.Will))
-	}
+	c.setWill(left)
 	if c.will != nil {
 		if stores || c.stored {
 			changes = append(changes, c.will.change(c.identity, d.Number))
@@ -371,6 +376,8 @@ func (c *Client) Detach(d Departure) {
 		c.will.drop(c.broker)
 		c.setWill(nil)
 	case d == Lost && c.will != nil:
+		c.will.by = c.session.principal.Load()
+		c.will.author = authorOf(c.will.by)
 		c.will.dueMS = now + c.will.DelayMS
 		if c.will.DelayMS == 0 {
 			c.sendWill()
@@ -651,7 +658,7 @@ func (v *VHost) applyClient(c *Change) {
 		if leftover = leftover || d.Number != i.def.Number; leftover {
 			break
 		}
-		i.will = &will{Will: d.Will, user: d.User, vars: d.Vars, stored: true}
+		i.will = &will{Will: d.Will, author: d.Author, vars: d.Vars, stored: true}
 		i.will.charge(v.broker)
 	}
 	if leftover {

@@ -73,7 +73,7 @@ type SubscriptionDef struct {
 type WillDef struct {
 	VHost, Client string
 	Number        QueueID // The client's.
-	User          string
+	Author        WillAuthor
 	Vars          Table // Strings: what topic permissions may name.
 	Will
 }

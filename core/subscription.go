@@ -368,16 +368,59 @@ func (c *Client) Unsubscribe(filter string) (existed bool, err error) {
 	if err := c.session.permitBinding(&b); err != nil {
 		return true, err
 	}
+	return true, c.removeSubscription(k)
+}
+
+// removeSubscription removes the kth, whatever the user may do.
+func (c *Client) removeSubscription(k int) error {
+	old := c.subs[k]
 	if c.stored {
-		if err := c.vhost.commit(Change{Kind: DefSubscription, Key: append(c.key(), filter), Was: AnyRevision}); err != nil {
-			return true, err
+		if err := c.vhost.commit(Change{Kind: DefSubscription, Key: append(c.key(), old.Filter), Was: AnyRevision}); err != nil {
+			return err
 		}
 	}
 	c.looks.Lock()
 	c.subs = slices.Delete(c.subs, k, k+1)
 	c.looks.Unlock()
 	c.unbind(&old)
-	return true, nil
+	return nil
+}
+
+// Renewed is called when the session's principal is another: subscriptions that
+// it may not have end, and are returned; ending, if not nil, is called before
+// each of them does, and perhaps its queue with it. A stored will is from now on
+// the new principal's. It may take a network trip for each subscription.
+func (c *Client) Renewed(ending func(s *Subscription)) (ended []Subscription, err error) {
+	for k := len(c.subs) - 1; k >= 0; k-- {
+		s := c.subs[k]
+		queue := s.Shared
+		if queue == "" {
+			queue, _ = c.Queue()
+		}
+		b := s.binding(queue)
+		if c.session.permitBinding(&b) == nil {
+			continue
+		}
+		if ending != nil {
+			ending(&s)
+		}
+		if err := c.removeSubscription(k); err != nil {
+			return ended, err
+		}
+		ended = append(ended, s)
+	}
+	w := c.will
+	if w == nil {
+		return ended, nil
+	}
+	w.by = c.session.principal.Load()
+	if a := authorOf(w.by); a != w.author {
+		w.author = a
+		if w.stored {
+			return ended, c.vhost.commit(w.change(c.identity, c.def.Number))
+		}
+	}
+	return ended, nil
 }
 
 // unbind undoes what old did, which the client no longer has.

@@ -1,5 +1,7 @@
 package core
 
+import "slices"
+
 // Will is a message that a client leaves to be published when it is lost.
 type Will struct {
 	Exchange, RoutingKey string
@@ -21,30 +23,51 @@ const willGraceMS = 30_000
 // will is a client's will with whose it is.
 type will struct {
 	Will
-	user    string // "" if what it needs was asked for when it was left.
-	vars    Table  // What topic permissions may name; see SessionOptions.Vars.
+	vars    Table // What topic permissions may name; see SessionOptions.Vars.
+	author  WillAuthor
+	by      *Principal // Who left it, while the broker remembers: nil after a restart.
 	stored  bool
 	dueMS   int64 // When it is to be sent; 0 while the client is connected.
 	charged int64
 }
 
+// WillAuthor is what is stored of who left a will.
+type WillAuthor struct {
+	User string
+	// Vouched is true if others than the directory say what the user may do, and
+	// have allowed the will. Directory is true if the directory had to as well.
+	Vouched, Directory bool
+	// ExpiresMS is when the user's login expires, in Unix milliseconds; 0 is never.
+	ExpiresMS int64
+}
+
+func authorOf(p *Principal) WillAuthor {
+	a := WillAuthor{User: p.Name, Vouched: p.asked()}
+	if a.Vouched {
+		a.Directory = slices.ContainsFunc(p.grants, func(g Grant) bool { return g.Backend == nil })
+	}
+	if !p.ExpiresAt.IsZero() {
+		a.ExpiresMS = p.ExpiresAt.UnixMilli()
+	}
+	return a
+}
+
 // newWill makes w the will of the client of s. Where others than the directory
-// say what that may do, they cannot be asked once it is gone: they are now, and
-// what they refuse is no will.
-func newWill(s *Session, w *Will) *will {
-	n := &will{Will: *w, user: s.User().Name}
-	if s.principal.Load().asked() {
+// say what that may do, they may be out of reach after a restart: they are asked
+// now, and what they refuse is an error.
+func newWill(s *Session, w *Will) (*will, error) {
+	p := s.principal.Load()
+	n := &will{Will: *w, author: authorOf(p), by: p}
+	if n.author.Vouched {
 		if err := n.permitted(s); err != nil {
-			s.broker.logger.Warn("will refused, none is kept", "vhost", s.vhost.name, "user", n.user, "error", err)
-			return nil
+			return nil, err
 		}
-		n.user = ""
 	}
 	for name, value := range s.vars {
 		n.vars = append(n.vars, Field{Name: name, Value: value})
 	}
 	n.charge(s.broker)
-	return n
+	return n, nil
 }
 
 func (w *will) charge(b *Broker) {
@@ -62,7 +85,7 @@ func (w *will) drop(b *Broker) {
 // change stores w as the will of i, whose number is given.
 func (w *will) change(i *identity, number QueueID) Change {
 	return Change{Kind: DefWill, Key: i.key(), Was: AnyRevision,
-		Value: WillDef{VHost: i.vhost.name, Client: i.id, Number: number, User: w.user, Vars: w.vars, Will: w.Will}}
+		Value: WillDef{VHost: i.vhost.name, Client: i.id, Number: number, Author: w.author, Vars: w.vars, Will: w.Will}}
 }
 
 // sendWill publishes the will and forgets it. The client owns its identity.
@@ -111,14 +134,29 @@ func (w *will) publish(v *VHost, origin uint64, done func()) error {
 	return w.publishAs(s, origin, done)
 }
 
-// principal is who publishes w.
+// principal is who publishes w: who left it, as long as that could publish
+// itself. What others than the directory allowed is asked of them again, but for
+// wills that a restart has brought back: nobody has the token any more, and that
+// it was allowed when the will was left counts until the login expires.
 func (w *will) principal(b *Broker) (Principal, error) {
-	if w.user == "" {
-		return Superuser("will"), nil
+	a := &w.author
+	if a.User == "" {
+		return Principal{}, errorf(NotAllowed, "nobody knows whose it is")
 	}
-	user, ok := b.directory.User(w.user)
+	if a.ExpiresMS != 0 && a.ExpiresMS <= b.now() {
+		return Principal{}, errorf(NotAllowed, "the login of user '%s' has expired", a.User)
+	}
+	if a.Vouched && w.by != nil {
+		return *w.by, nil
+	}
+	if a.Vouched && !a.Directory {
+		p := Superuser(a.User)
+		p.Tags = nil
+		return p, nil
+	}
+	user, ok := b.directory.User(a.User)
 	if !ok {
-		return Principal{}, errorf(NotAllowed, "user '%s' is gone", w.user)
+		return Principal{}, errorf(NotAllowed, "user '%s' is gone", a.User)
 	}
 	return Principal{User: user}, nil
 }

@@ -316,6 +316,8 @@ func (c *conn) attach(p *wire.ConnectPacket, expiryMS int64, will *core.Will) (p
 		return present, nil
 	case errors.As(err, &ce) && ce.Kind == core.Limit:
 		return false, fail(wire.QuotaExceeded, "%s", ce.Why)
+	case errors.As(err, &ce) && ce.Kind == core.AccessRefused: // Of the will.
+		return false, err
 	}
 	return false, fail(wire.ServerUnavailable, "the session cannot be opened: %v", err)
 }

@@ -75,16 +75,18 @@ const (
 	fieldHandling   = 14
 	fieldIdentifier = 15
 
-	fieldUser         = 8 // WillDef
-	fieldVars         = 9
-	fieldWillExchange = 10
-	fieldWillKey      = 12
-	fieldForm         = 13
-	fieldEncoded      = 14
-	fieldBody         = 15
-	fieldWillFlags    = 16
-	fieldTTL          = 17
-	fieldDelay        = 18
+	fieldUser          = 8 // WillDef
+	fieldVars          = 9
+	fieldWillExchange  = 10
+	fieldWillKey       = 12
+	fieldForm          = 13
+	fieldEncoded       = 14
+	fieldBody          = 15
+	fieldWillFlags     = 16
+	fieldTTL           = 17
+	fieldDelay         = 18
+	fieldAuthorFlags   = 19
+	fieldAuthorExpires = 20
 )
 
 const (
@@ -95,6 +97,11 @@ const (
 const (
 	flagPersistent = 1 << iota // fieldWillFlags
 	flagRetain
+)
+
+const (
+	flagVouched = 1 << iota // fieldAuthorFlags
+	flagDirectory
 )
 
 const (
@@ -120,7 +127,7 @@ var knownFields = [...]uint64{
 	core.DefGlobal:          0b0001_0000_0010,
 	core.DefClient:          0b0011_1011_0000_0110,
 	core.DefSubscription:    0b1111_1111_0000_1110,
-	core.DefWill:            0b0111_1111_1111_0000_0110,
+	core.DefWill:            0b0001_1111_1111_1111_0000_0110,
 	core.DefRetained:        0b1000_0000_0110,
 }
 
@@ -303,7 +310,7 @@ func appendDefinition(dst []byte, kind core.DefinitionKind, key []string, value 
 		fits = kind == core.DefWill
 		e.name(0, d.VHost)
 		e.name(1, d.Client)
-		e.text(fieldUser, d.User)
+		e.text(fieldUser, d.Author.User)
 		err = e.table(fieldVars, d.Vars)
 		e.text(fieldWillExchange, d.Exchange)
 		e.number(fieldNumber, uint64(d.Number))
@@ -314,6 +321,8 @@ func appendDefinition(dst []byte, kind core.DefinitionKind, key []string, value 
 		e.number(fieldWillFlags, flag(d.Persistent, flagPersistent)|flag(d.Retain, flagRetain))
 		e.signed(fieldTTL, d.TTLMS)
 		e.signed(fieldDelay, d.DelayMS)
+		e.number(fieldAuthorFlags, flag(d.Author.Vouched, flagVouched)|flag(d.Author.Directory, flagDirectory))
+		e.signed(fieldAuthorExpires, d.Author.ExpiresMS)
 	case core.RetainedDef:
 		fits = kind == core.DefRetained
 		e.name(0, d.VHost)
@@ -897,7 +906,7 @@ func (d *decoder) will(part func(int) string) core.WillDef {
 		case 2:
 			v.Client = d.text
 		case fieldUser:
-			v.User = d.text
+			v.Author.User = d.text
 		case fieldVars:
 			v.Vars = d.table()
 		case fieldWillExchange:
@@ -919,6 +928,11 @@ func (d *decoder) will(part func(int) string) core.WillDef {
 			v.TTLMS = unzigzag(d.number)
 		case fieldDelay:
 			v.DelayMS = unzigzag(d.number)
+		case fieldAuthorFlags:
+			v.Author.Vouched = d.number&flagVouched != 0
+			v.Author.Directory = d.number&flagDirectory != 0
+		case fieldAuthorExpires:
+			v.Author.ExpiresMS = unzigzag(d.number)
 		}
 	}
 	return v

@@ -158,7 +158,7 @@ func Examples() []core.Change {
 				Filter: "a/+", Exchange: "amq.topic", Key: "a.*", Shared: "ours", Grade: 2, NoLocal: true, AsPublished: true,
 				Handling: 2, Identifier: 1<<28 - 1}}},
 		{Kind: core.DefWill, Key: []string{"v", "c"}, Value: core.WillDef{
-			VHost: "v", Client: "c", Number: 7, User: "u", Vars: core.Table{{Name: "client_id", Value: "c"}}, Will: core.Will{
+			VHost: "v", Client: "c", Number: 7, Author: core.WillAuthor{User: "u", Vouched: true, Directory: true, ExpiresMS: 1 << 41}, Vars: core.Table{{Name: "client_id", Value: "c"}}, Will: core.Will{
 				Exchange: "amq.topic", RoutingKey: "gone.c", Form: core.FormMQTT, Encoded: []byte{1, 2}, Body: []byte("gone\x00"),
 				Persistent: true, Retain: true, TTLMS: -1, DelayMS: 5000}}},
 		{Kind: core.DefRetained, Key: []string{"v", "amq.topic"}, Value: core.RetainedDef{
