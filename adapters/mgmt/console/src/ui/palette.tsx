@@ -8,7 +8,7 @@ import { paused } from '../lib/live';
 import { go, route, to } from '../lib/router';
 import { me, readOnly, setReadOnly, signOut } from '../lib/session';
 import { Icon, type IconName } from './icons';
-import { entries, linkTo } from './shell';
+import { entries, linkTo } from './menu';
 import { dark, setTheme } from './theme';
 
 interface Hit {
