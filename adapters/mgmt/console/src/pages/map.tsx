@@ -320,8 +320,8 @@ function Canvas({ nodes, edges, unfold }: { nodes: Node[]; edges: Edge[]; unfold
                 onPointerEnter={() => { if (!drag.current) setNear(n.id); }} onPointerLeave={() => setNear(undefined)} onClick={() => { if (!drag.current?.moved) setChosen(n.id); }} onKeyDown={(e) => { if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); setChosen(n.id); } }}>
                 {n.kind === 'group' && <rect x="4" y="4" width={p.width} height={p.height} rx="6" class="behind" />}
                 <rect width={p.width} height={p.height} rx={n.kind === 'exchange' ? 20 : n.kind === 'client' ? 3 : 7} />
-                <text x={n.kind === 'exchange' ? 18 : 12} y="17" class="name">{fold(n.name, n.kind === 'exchange' ? 21 : 22)}</text>
-                <text x={n.kind === 'exchange' ? 18 : 12} y="31" class="sub">{cut(n.note, 28)}</text>
+                <text x={n.kind === 'exchange' ? 18 : 12} y="17" class="name">{fitted(n.name, p.width - (n.kind === 'exchange' ? 32 : 20), '600 12.5px system-ui, sans-serif', fold)}</text>
+                <text x={n.kind === 'exchange' ? 18 : 12} y="31" class="sub">{fitted(n.note, p.width - (n.kind === 'exchange' ? 32 : 20), '11px system-ui, sans-serif', cut)}</text>
                 <title>{n.name}</title>
               </g>
             );
@@ -345,6 +345,24 @@ const cut = (s: string, n: number) => (s.length > n ? s.slice(0, n - 1) + '…' 
 
 /** fold leaves out the middle of a long name: what tells names apart is often at their ends. */
 const fold = (s: string, n: number) => (s.length > n ? s.slice(0, Math.ceil(n / 2) - 1) + '…' + s.slice(s.length - Math.floor(n / 2)) : s);
+
+const pen = document.createElement('canvas').getContext('2d');
+const fits = new Map<string, string>();
+
+/** fitted shortens text until it is no wider than a box. */
+function fitted(s: string, width: number, font: string, shorten: (s: string, n: number) => string): string {
+  const key = `${width}|${font}|${s}`;
+  let out = fits.get(key);
+  if (out !== undefined) return out;
+  out = cut(s, 60);
+  if (pen) {
+    pen.font = font;
+    for (let n = Math.min(s.length, 60); n > 4 && pen.measureText(out).width > width; n--) out = shorten(s, n);
+  }
+  if (fits.size > 5000) fits.clear();
+  fits.set(key, out);
+  return out;
+}
 
 /** curve runs through points, level where it meets boxes. */
 function curve(p: [number, number][]): string {

@@ -32,8 +32,8 @@ export function Node() {
     <Page title={n.name} badges={<><Badge tone={n.running ? 'ok' : 'bad'}>{n.running ? 'running' : 'down'}</Badge><Badge>{n.type}</Badge></>} actions={<RangePicker />}>
       <NodePanel node={n} />
       <div class="two">
-        <Panel><Chart id={`node/${n.name}/memory`} title="Memory" unit="bytes" series={memory} data={n} /></Panel>
-        <Panel><Chart id={`node/${n.name}/files`} title="Descriptors and goroutines" unit="level" series={files} data={n} /></Panel>
+        <Panel><Chart id={`node/${n.name}/memory`} title="Memory" unit="bytes" series={memory} data={n} age={n.uptime} /></Panel>
+        <Panel><Chart id={`node/${n.name}/files`} title="Descriptors and goroutines" unit="level" series={files} data={n} age={n.uptime} /></Panel>
       </div>
       <div class="two">
         <Panel title="Where memory went">

@@ -48,8 +48,8 @@ export function Overview() {
         </>}
       </Stats>
       <div class="two">
-        <Panel><Chart id={`overview/${v}/depth`} title="Messages in queues" unit="level" series={depths(totals)} data={data} /></Panel>
-        <Panel><Chart id={`overview/${v}/rates`} title="Messages a second" unit="rate" series={messageRates} data={data} /></Panel>
+        <Panel><Chart id={`overview/${v}/depth`} title="Messages in queues" unit="level" series={depths(totals)} data={data} age={nodes.data?.[0]?.uptime} /></Panel>
+        <Panel><Chart id={`overview/${v}/rates`} title="Messages a second" unit="rate" series={messageRates} data={data} age={nodes.data?.[0]?.uptime} /></Panel>
       </div>
       {isMonitor.value && (nodes.error ? <Failure error={nodes.error} /> : nodes.data?.map((n) => <NodePanel key={n.name} node={n} />))}
       <div class="two">

@@ -97,7 +97,11 @@ const binary = Array.from({ length: 50 }, (_, i) => 2 ** i);
 const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
 
 /** Chart draws series of data. Its legend tells the figures, also of the moment under the pointer. */
-export function Chart({ id, title, unit, series, data, height = 150 }: { id: string; title: string; unit: keyof typeof units; series: Series[]; data: Json; height?: number }) {
+export function Chart({ id, title, unit, series, data, height = 150, age }: {
+  id: string; title: string; unit: keyof typeof units; series: Series[]; data: Json; height?: number;
+  /** How long (ms) there has been something to draw: samples from before are made up. */
+  age?: number;
+}) {
   const box = useRef<HTMLDivElement>(null);
   const legend = useRef<HTMLDListElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
@@ -149,7 +153,7 @@ export function Chart({ id, title, unit, series, data, height = 150 }: { id: str
     if (!data || !plot.current) return;
     const all = series.map((s) => points(`${id}/${s.name}`, s, data, level));
     const moments = [...new Set(all.flatMap((p) => p[0]))].sort((a, b) => a - b);
-    const since = Date.now() / 1000 - ranges[r][0] - 2 * ranges[r][1];
+    const since = Date.now() / 1000 - Math.min(ranges[r][0] + 2 * ranges[r][1], (age ?? Infinity) / 1000);
     const t = moments.filter((m) => m >= since);
     const columns = all.map(([ts, vs]) => {
       const byTime = new Map(ts.map((m, i) => [m, vs[i]!]));
