@@ -7,7 +7,7 @@ import { route } from './lib/router';
 import { adopt, askTabs, authorization, me, watchIdle } from './lib/session';
 import { Dialogs } from './ui/dialog';
 import { Palette } from './ui/palette';
-import { Button, Loading, Note, Page } from './ui/parts';
+import { Button, Note, Page } from './ui/parts';
 import { Shell } from './ui/shell';
 import { Toasts } from './ui/toast';
 import './ui/theme';
@@ -42,7 +42,7 @@ function App() {
   }, []);
   useEffect(() => (user ? watchIdle(idle) : undefined), [user, idle]);
 
-  if (!ready) return <Loading />;
+  if (!ready) return <p class="starting" role="status">Leveret</p>;
   if (!user) return <><SignIn /><Toasts /></>;
   return (
     <>

@@ -160,7 +160,7 @@ export function Chart({ id, title, unit, series, data, height = 150, age }: {
       return t.map((m) => byTime.get(m) ?? null);
     });
     plot.current.setData([t, ...columns] as uPlot.AlignedData);
-  }, [data, names, unit, theme, r]);
+  }, [data, names, unit, theme, r, age === undefined]);
 
   return (
     <figure class="chart">
