@@ -180,7 +180,7 @@ func TestStopsAndSaysGoodbye(t *testing.T) {
 		if code := p.wait(); code != exitOK {
 			t.Errorf("%v: exit code %d:\n%s", s, code, p.stderr)
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("%v: took %v to end", s, took)
 		}
 		select {
@@ -228,7 +228,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	if code := p.wait(); code != exitFail {
 		t.Errorf("exit code %d", code)
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v after the second signal", took)
 	}
 }
