@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,12 @@ type Options struct {
 	MaxConnections int
 	// MaxVHosts is how many virtual hosts there may be; 0 for any number.
 	MaxVHosts int
+	// MaxQueues is how many queues there may be for one more to be declared; 0 for
+	// any number.
+	MaxQueues int
+	// DefaultQueueType is what queues declared without a type are where their
+	// virtual host does not say it. [QueueClassic]
+	DefaultQueueType QueueType
 	// MaxClients is how many clients (see Session.Attach) there may be,
 	// connected or not; 0 for any number.
 	MaxClients int
@@ -112,6 +119,9 @@ type Broker struct {
 	loopbackUsers     []string
 	maxConnections    int
 	maxVHosts         int
+	maxQueues         int64
+	declaring         sync.Mutex // While maxQueues is looked at and until the queue counts. Before VHost.limited.
+	defaultQueueType  QueueType
 	queueMemory       int64
 	consumerTimeoutMS atomic.Int64
 	newVHost          func(o Operator, name string) error
@@ -173,7 +183,8 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{
 		node: o.NodeName, definitions: o.Definitions, log: o.Log, clock: o.Now, logger: o.Logger,
 		directory: new(auth.Directory), systemExchanges: o.SystemExchanges,
-		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections, maxVHosts: o.MaxVHosts, maxClients: o.MaxClients,
+		loopbackUsers: o.LoopbackUsers, maxConnections: o.MaxConnections, maxVHosts: o.MaxVHosts, maxQueues: int64(o.MaxQueues),
+		defaultQueueType: cmp.Or(o.DefaultQueueType, QueueClassic), maxClients: o.MaxClients,
 	}
 	b.Operator = Operator{Broker: b}
 	b.registry = newRegistry(b.rowEvent)

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"strings"
@@ -92,10 +93,14 @@ func declaredAnswer(d *destination) QueueDeclared {
 	return QueueDeclared{Name: d.name, Ready: ready, Consumers: consumers}
 }
 
+// DefaultQueueType is what queues without x-queue-type are where their virtual
+// host does not say it.
+func (b *Broker) DefaultQueueType() QueueType { return b.defaultQueueType }
+
 // defaultQueueType is what a queue without x-queue-type is: the virtual host's
 // default if that type can be what is asked for.
 func (v *VHost) defaultQueueType(d *QueueDeclare) QueueType {
-	t := QueueType(v.definition.Load().DefaultQueueType)
+	t := cmp.Or(QueueType(v.definition.Load().DefaultQueueType), v.broker.defaultQueueType)
 	if t == QueueQuorum || t == QueueStream {
 		if d.Durable && !d.Exclusive && !d.AutoDelete {
 			return t
@@ -193,10 +198,19 @@ func (s *Session) createQueueLocked(d *QueueDeclare, byDefault QueueType) (answe
 func (s *Session) numberQueue(def *QueueDef) (release func(), err error) {
 	v := s.vhost
 	release = func() {}
+	if limit := s.broker.maxQueues; limit > 0 {
+		s.broker.declaring.Lock()
+		if s.broker.queueCount() >= limit {
+			s.broker.declaring.Unlock()
+			return nil, errorf(Limit, "cannot declare queue '%s': queue limit in cluster (%d) is reached", def.Name, limit)
+		}
+		release = s.broker.declaring.Unlock
+	}
 	if limit := v.maxQueues.Load(); limit >= 0 {
 		// Declares go one by one here, or several would pass below the limit.
 		v.limited.Lock()
-		release = v.limited.Unlock
+		outer := release
+		release = func() { v.limited.Unlock(); outer() }
 		if v.queueCount.Load() >= limit {
 			release()
 			return nil, errorf(Limit, "cannot declare queue '%s': queue limit in vhost '%s' (%d) is reached", def.Name, v.name, limit)
@@ -207,6 +221,14 @@ func (s *Session) numberQueue(def *QueueDef) (release func(), err error) {
 		return nil, errorf(Unavailable, "the broker cannot number the queue: %v", err)
 	}
 	return release, nil
+}
+
+// queueCount is how many queues all virtual hosts have.
+func (b *Broker) queueCount() (n int64) {
+	for _, v := range b.vhosts.Load().All() {
+		n += v.queueCount.Load()
+	}
+	return n
 }
 
 // DeleteQueue deletes a queue with its bindings and returns how many messages

@@ -564,3 +564,33 @@ func TestNewUserOfASessionLosesConsumers(t *testing.T) {
 		t.Error("the hidden queue outlives its consumer")
 	}
 }
+
+func TestQueuesOfTheNode(t *testing.T) {
+	b, err := New(Options{MaxQueues: 2, DefaultQueueType: QueueQuorum})
+	must(t, err)
+	t.Cleanup(func() { b.Close() })
+	must(t, b.PutVHost(VHostDef{Name: "v", DefaultQueueType: string(QueueClassic)}))
+	must(t, b.SetPermission("guest", "v", auth.Permission{Configure: ".*", Read: ".*", Write: ".*"}))
+	must(t, b.SetVHostLimit("/", LimitQueues, 5))
+	s := testSession(t, b, "guest")
+	_, err = s.DeclareQueue(QueueDeclare{Name: "q", Durable: true})
+	must(t, err)
+	in, err := b.OpenSession(SessionOptions{VHost: "v", User: s.User(), Loopback: true})
+	must(t, err)
+	defer in.Close()
+	_, err = in.DeclareQueue(QueueDeclare{Name: "q", Durable: true})
+	must(t, err)
+	for _, in := range []*Session{s, in} {
+		_, err = in.DeclareQueue(QueueDeclare{Name: "r", Durable: true})
+		refused(t, err, Limit, "cannot declare queue 'r': queue limit in cluster (2) is reached")
+	}
+	_, err = in.DeleteQueue("q", false, false)
+	must(t, err)
+	_, err = s.DeclareQueue(QueueDeclare{Name: "r"})
+	must(t, err)
+	for name, want := range map[string]QueueType{"q": QueueQuorum, "r": QueueClassic} {
+		if q, _ := s.VHost().Queue(name); q.Options().Type != want {
+			t.Errorf("%s is %s", name, q.Options().Type)
+		}
+	}
+}

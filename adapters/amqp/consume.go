@@ -49,6 +49,9 @@ func (c *conn) basicConsume(ch *channel, m *wire.BasicConsume) error {
 	} else if _, used := ch.consumers[tag]; used {
 		return raise(wire.ReplyNotAllowed, 0, "attempt to reuse consumer tag '%s'", tag)
 	}
+	if most := c.srv.opts.MaxConsumers; most > 0 && len(ch.consumers) >= most {
+		return raise(wire.ReplyNotAllowed, 0, "reached maximum (%d) of consumers per channel", most)
+	}
 	name := m.Queue
 	if name == replyToName {
 		return c.consumeReplies(ch, tag, m)

@@ -49,6 +49,9 @@ type Options struct {
 	// 0 for any number.
 	MaxChannels int
 
+	// MaxConsumers is how many consumers a channel may have; 0 for any number.
+	MaxConsumers int
+
 	// MaxMessageSize bounds a message's body in bytes. [128 MiB]
 	MaxMessageSize uint64
 	// MaxUnauthenticated bounds the connections that have not logged in. [1000]

@@ -65,7 +65,7 @@ func (o outlet) Deliver(_ *core.Consumer, ds []core.Delivery) bool {
 
 func newWorld(t *testing.T) *world {
 	out := &buffer{lines: make(chan string, 100)}
-	tee := NewLogTee(slog.NewTextHandler(out, nil))
+	tee := NewLogTee(slog.NewTextHandler(out, nil), slog.LevelDebug)
 	b, err := core.New(core.Options{NodeName: "n", SystemExchanges: SystemExchanges("/", "/"), Logger: slog.New(tee)})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestLogIsPublished(t *testing.T) {
 
 // Nobody who logs waits, and what goes round in circles ends.
 func TestLogIsBounded(t *testing.T) {
-	tee := NewLogTee(slog.DiscardHandler)
+	tee := NewLogTee(slog.DiscardHandler, slog.LevelDebug)
 	at := time.Now()
 	for range 500 {
 		if err := tee.Handle(t.Context(), slog.NewRecord(at, slog.LevelInfo, "m", 0)); err != nil {
@@ -159,6 +159,18 @@ func TestLogIsBounded(t *testing.T) {
 	}
 	if n := len(tee.inbox.take()); n != linesMax {
 		t.Errorf("%d lines kept", n)
+	}
+}
+
+func TestLogLevelOfTheExchange(t *testing.T) {
+	var out bytes.Buffer
+	tee := NewLogTee(slog.DiscardHandler, slog.LevelWarn).Before(slog.NewTextHandler(&out, nil)).WithAttrs(nil)
+	log := slog.New(tee)
+	log.Info("small")
+	log.Warn("great")
+	lines := tee.(*LogTee).inbox.take()
+	if len(lines) != 1 || lines[0].level != slog.LevelWarn || !strings.Contains(out.String(), "small") {
+		t.Errorf("%d lines kept, logged %s", len(lines), out.String())
 	}
 }
 

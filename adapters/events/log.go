@@ -21,6 +21,7 @@ type LogTee struct {
 	text  slog.Handler // Writes one line into text.buf.
 	line  *lineBuffer
 	inbox *logInbox // Shared by all handlers made of one.
+	least slog.Level
 }
 
 const (
@@ -56,34 +57,37 @@ type logInbox struct {
 	}
 }
 
-// NewLogTee makes a handler in front of next.
-func NewLogTee(next slog.Handler) *LogTee {
+// NewLogTee makes a handler in front of next that publishes lines of the level
+// least and above.
+func NewLogTee(next slog.Handler, least slog.Level) *LogTee {
 	line := new(lineBuffer)
 	return &LogTee{
 		next: next, line: line, text: slog.NewTextHandler(line, &slog.HandlerOptions{Level: slog.Level(-128)}),
-		inbox: &logInbox{ready: make(chan struct{}, 1)},
+		inbox: &logInbox{ready: make(chan struct{}, 1)}, least: least,
 	}
 }
 
 // Before returns a LogTee of the same lines in front of another handler.
-func (t *LogTee) Before(next slog.Handler) *LogTee { return &LogTee{next, t.text, t.line, t.inbox} }
+func (t *LogTee) Before(next slog.Handler) *LogTee {
+	return &LogTee{next, t.text, t.line, t.inbox, t.least}
+}
 
 // Enabled implements slog.Handler: what the other one takes is published.
 func (t *LogTee) Enabled(ctx context.Context, l slog.Level) bool { return t.next.Enabled(ctx, l) }
 
 // WithAttrs implements slog.Handler.
 func (t *LogTee) WithAttrs(as []slog.Attr) slog.Handler {
-	return &LogTee{t.next.WithAttrs(as), t.text.WithAttrs(as), t.line, t.inbox}
+	return &LogTee{t.next.WithAttrs(as), t.text.WithAttrs(as), t.line, t.inbox, t.least}
 }
 
 // WithGroup implements slog.Handler.
 func (t *LogTee) WithGroup(name string) slog.Handler {
-	return &LogTee{t.next.WithGroup(name), t.text.WithGroup(name), t.line, t.inbox}
+	return &LogTee{t.next.WithGroup(name), t.text.WithGroup(name), t.line, t.inbox, t.least}
 }
 
 // Handle implements slog.Handler.
 func (t *LogTee) Handle(ctx context.Context, r slog.Record) error {
-	if t.inbox.admit(r.Time) {
+	if r.Level >= t.least && t.inbox.admit(r.Time) {
 		t.line.mu.Lock()
 		t.line.buf.Reset()
 		if t.text.Handle(ctx, r) == nil {

@@ -398,6 +398,62 @@ func TestPublishIsCountedOnce(t *testing.T) {
 	}
 }
 
+// TestWithoutStatistics is of disable_stats=true, by request and by setting.
+func TestWithoutStatistics(t *testing.T) {
+	f := newFixture(t)
+	f.want(201, "PUT", "/api/queues/%2F/q", `{}`)
+	f.want(200, "POST", "/api/exchanges/%2F/amq.default/publish", `{"properties":{},"routing_key":"q","payload":"x","payload_encoding":"string"}`)
+	s := f.session("admin", "/")
+	row := f.broker.Registry().Add(core.RowOptions{Kind: rowConnection, Name: "c", Session: s, Traffic: func() (uint64, uint64) { return 1, 2 }})
+	f.broker.Registry().Add(core.RowOptions{Kind: rowChannel, Name: "c (1)", Session: s, Parent: row,
+		Attributes: func() map[string]any { return map[string]any{"number": 1, "messages_unacknowledged": 3} },
+		Counters:   func() map[string]uint64 { return map[string]uint64{"publish": 1} }})
+	node := "/api/nodes/" + f.broker.NodeName()
+	paths := []struct{ path, there, stat, total string }{
+		{"/api/overview", "object_totals", "message_stats", "queue_totals"},
+		{"/api/queues/%2F/q", "arguments", "message_stats", "messages"},
+		{"/api/exchanges/%2F/amq.default", "type", "message_stats", ""},
+		{"/api/vhosts/%2F", "tracing", "messages_details", "messages"},
+		{"/api/connections/c", "name", "recv_oct", ""},
+		{"/api/channels/c%20(1)", "number", "message_stats", ""},
+		{node, "running", "mem_used", ""},
+	}
+	look := func(path, query string) map[string]any {
+		t.Helper()
+		return f.want(200, "GET", path+query, "").(map[string]any)
+	}
+	without := func(o map[string]any, path, there, stat, total string, totals bool) {
+		t.Helper()
+		_, isThere := o[there]
+		_, hasStat := o[stat]
+		_, hasTotal := o[total]
+		if !isThere || hasStat || total != "" && hasTotal != totals || o["messages_unacknowledged"] != nil && !totals {
+			t.Errorf("%s: %v", path, o)
+		}
+	}
+	for _, p := range paths {
+		if o := look(p.path, ""); o[p.stat] == nil {
+			t.Errorf("%s with statistics: %v", p.path, o)
+		}
+		without(look(p.path, "?disable_stats=true"), p.path, p.there, p.stat, p.total, false)
+		without(look(p.path, "?disable_stats=true&enable_queue_totals=true"), p.path, p.there, p.stat, p.total, true)
+	}
+	for path, stat := range map[string]string{"/api/connections": "recv_oct", "/api/channels": "message_stats", "/api/exchanges": "message_stats", "/api/vhosts": "messages", "/api/nodes": "mem_used"} {
+		for _, o := range f.want(200, "GET", path+"?disable_stats=true", "").([]any) {
+			if _, ok := o.(map[string]any)[stat]; ok {
+				t.Errorf("%s: %v", path, o)
+			}
+		}
+	}
+	f.server.opts.NoStats, f.server.opts.QueueTotals = true, true
+	for _, p := range paths {
+		without(look(p.path, ""), p.path, p.there, p.stat, p.total, true)
+	}
+	if o := look("/api/overview", ""); o["disable_stats"] != true || o["enable_queue_totals"] != true || o["queue_totals"].(map[string]any)["messages"] != 1.0 {
+		t.Errorf("%v", o)
+	}
+}
+
 func TestIdleSince(t *testing.T) {
 	var now atomic.Int64
 	now.Store(1_000_000)
@@ -492,7 +548,8 @@ func TestHTTPManners(t *testing.T) {
 	if a := f.do("HEAD", "/api/whoami", "admin", ""); a.status != 200 || len(a.body) != 0 {
 		t.Errorf("HEAD: %d %q", a.status, a.body)
 	}
-	if a := f.do("PUT", "/api/queues/%2F/q", "admin", `{"arguments":{"x":"`+strings.Repeat("y", maxBody)+`"}}`); a.status != 400 {
+	f.server.opts.MaxBody = 4096
+	if a := f.do("PUT", "/api/queues/%2F/q", "admin", `{"arguments":{"x":"`+strings.Repeat("y", 4096)+`"}}`); a.status != 400 {
 		t.Errorf("a body above the limit: %d", a.status)
 	}
 	if a := f.do("GET", "/", "", ""); a.status != 200 || !strings.Contains(string(a.body), "/api") {

@@ -2,6 +2,7 @@ package mgmt
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -59,6 +60,11 @@ func (c *call) admit(need right) bool {
 			c.fail(err)
 			return false
 		}
+	case c.certificate() != nil:
+		if err := c.loginByCertificate(); err != nil {
+			c.fail(err)
+			return false
+		}
 	case c.overSocket():
 		c.user = principal{core.Superuser(operatorName)}
 	default:
@@ -71,6 +77,34 @@ func (c *call) admit(need right) bool {
 		return false
 	}
 	return true
+}
+
+// certificate is one that may log the client in, or nil. Browsers show theirs to
+// whoever has them ask: a page of another site must not act with it.
+func (c *call) certificate() *x509.Certificate {
+	if c.s.opts.CertificateUser == nil {
+		return nil
+	}
+	switch c.r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+	default:
+		return nil
+	}
+	nc, ok := c.r.Context().Value(connKey{}).(net.Conn)
+	if !ok {
+		return nil
+	}
+	return netx.PeerCertificate(nc)
+}
+
+// loginByCertificate logs in the user of the client's certificate.
+func (c *call) loginByCertificate() error {
+	name, err := c.s.opts.CertificateUser(c.certificate())
+	if err != nil {
+		c.s.log.Warn("login by certificate refused", "protocol", core.ProtocolHTTP, "error", err)
+		return &failure{http.StatusUnauthorized, "not_authorized", "Login failed"}
+	}
+	return c.enter(core.Credentials{User: name, External: true})
 }
 
 // untilExpired ends the request when what the user was let in with expires: one
@@ -101,14 +135,18 @@ func (s *Server) AdmitMonitor(w http.ResponseWriter, r *http.Request) bool {
 
 // login finds out who the client is.
 func (c *call) login(name, password string) error {
+	return c.enter(core.Credentials{User: name, Password: password})
+}
+
+// enter logs in with shown, which it completes.
+func (c *call) enter(shown core.Credentials) error {
 	peer, _, _ := net.SplitHostPort(c.r.RemoteAddr)
 	if c.s.guesses.busy(peer) {
 		c.w.Header().Set("Retry-After", "1")
 		return &failure{http.StatusTooManyRequests, "too_many_requests", "too many logins have failed, try again later"}
 	}
-	u, err := c.s.broker.Login(c.r.Context(), core.Credentials{
-		User: name, Password: password, Protocol: core.ProtocolHTTP, Peer: peer, Loopback: c.fromLoopback(),
-	})
+	shown.Protocol, shown.Peer, shown.Loopback = core.ProtocolHTTP, peer, c.fromLoopback()
+	u, err := c.s.broker.Login(c.r.Context(), shown)
 	if err == nil {
 		c.user = principal{u}
 		return nil

@@ -13,7 +13,8 @@ import (
 	"leveret/core"
 )
 
-// maxBody bounds what a request may carry; definitions may be larger.
+// maxBody bounds what a request may carry, if Options do not say it; definitions
+// may be larger.
 const (
 	maxBody            = 10 << 20
 	maxDefinitionsBody = 256 << 20
@@ -39,7 +40,7 @@ func (c *call) bytes(limit int64) ([]byte, error) {
 // one. What the request is called by Content-Type does not matter: curl -d
 // calls everything a form.
 func (c *call) body() (body, error) {
-	raw, err := c.bytes(maxBody)
+	raw, err := c.bytes(c.s.opts.MaxBody)
 	if err != nil {
 		return nil, err
 	}

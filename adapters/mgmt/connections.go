@@ -86,7 +86,8 @@ func clean(v any) any {
 	return v
 }
 
-func (s *Server) connectionObject(r *core.Row, span *span) object {
+func (c *call) connectionObject(r *core.Row) object {
+	s := c.s
 	out := attributes(r)
 	out["name"], out["node"] = r.Name, s.node()
 	if _, ok := out["client_properties"]; !ok {
@@ -95,7 +96,9 @@ func (s *Server) connectionObject(r *core.Row, span *span) object {
 	if u, ok := out["user"]; ok {
 		out["user_who_performed_action"] = u
 	}
-	s.rates.put(out, rateKey{ratedConnection, "", r.Name}, trafficValues(r), 0, 2, span)
+	if !c.noStats() {
+		s.rates.put(out, rateKey{ratedConnection, "", r.Name}, trafficValues(r), 0, 2, c.spans.data)
+	}
 	return out
 }
 
@@ -112,7 +115,7 @@ func (c *call) connectionRows(keep func(r *core.Row) bool) error {
 		if !c.maySee(r.Session) || !c.inPath(r) || keep != nil && !keep(r) {
 			continue
 		}
-		rows = append(rows, row{"", r.Name, func() object { return c.s.connectionObject(r, c.spans.data) }})
+		rows = append(rows, row{"", r.Name, func() object { return c.connectionObject(r) }})
 	}
 	return c.list(rows)
 }
@@ -148,7 +151,7 @@ func (c *call) getConnection() error {
 	if err != nil {
 		return err
 	}
-	return c.one(c.s.connectionObject(r, c.spans.data))
+	return c.one(c.connectionObject(r))
 }
 
 // closeReason is what the client of a closed connection is told.
@@ -194,7 +197,7 @@ func (c *call) channelRows(keep func(r *core.Row) bool) error {
 		if !c.maySee(r.Session) || !c.inPath(r) || keep != nil && !keep(r) {
 			continue
 		}
-		rows = append(rows, row{"", r.Name, func() object { return c.s.channelObject(r, c.spans.messages) }})
+		rows = append(rows, row{"", r.Name, func() object { return c.channelObject(r) }})
 	}
 	return c.list(rows)
 }
@@ -217,7 +220,7 @@ func (c *call) getChannel() error {
 	case r == nil || !c.maySee(r.Session):
 		return notAuthorised("User not authorised to access object")
 	}
-	out := c.s.channelObject(r, c.spans.messages)
+	out := c.channelObject(r)
 	consumers := []object{}
 	for _, v := range c.s.broker.VHosts() {
 		if r.Session == nil || v != r.Session.VHost() {
@@ -240,7 +243,11 @@ func (c *call) getChannel() error {
 // channelStats are a channel's counters as message_stats calls them.
 var channelStats = []string{"publish", "confirm", "return_unroutable", "deliver", "deliver_no_ack", "get", "get_no_ack", "get_empty", "deliver_get", "redeliver", "ack"}
 
-func (s *Server) channelObject(r *core.Row, span *span) object {
+// channelLevels are what changes all the time of what adapters say of channels.
+var channelLevels = []string{"messages_unacknowledged", "messages_unconfirmed", "messages_uncommitted", "acks_uncommitted", "consumer_count"}
+
+func (c *call) channelObject(r *core.Row) object {
+	s := c.s
 	out := attributes(r)
 	out["name"], out["node"] = r.Name, s.node()
 	if r.Parent != nil {
@@ -249,13 +256,19 @@ func (s *Server) channelObject(r *core.Row, span *span) object {
 	if u, ok := out["user"]; ok {
 		out["user_who_performed_action"] = u
 	}
+	if c.noStats() {
+		for _, name := range channelLevels {
+			delete(out, name)
+		}
+		return out
+	}
 	if r.Counters != nil {
 		counters := r.Counters()
 		key, is := rateKey{ratedChannel, "", r.Name}, channelValues(counters)
 		stats := object{}
 		for i, name := range channelStats {
 			if _, ok := counters[name]; ok {
-				s.rates.put(stats, key, is, i, i+1, span)
+				s.rates.put(stats, key, is, i, i+1, c.spans.messages)
 			}
 		}
 		if !is.zero() && !s.opts.NoRates {

@@ -48,7 +48,9 @@ func (c *call) getExchange() error {
 		return err
 	}
 	o := c.exchangeObject(v, x)
-	o["incoming"], o["outgoing"] = []object{}, []object{}
+	if !c.noStats() {
+		o["incoming"], o["outgoing"] = []object{}, []object{}
+	}
 	return c.one(o)
 }
 
@@ -60,6 +62,9 @@ func (c *call) exchangeObject(v *core.VHost, x *core.Exchange) object {
 	}
 	if i.Name == "" || strings.HasPrefix(i.Name, "amq.") {
 		out["user_who_performed_action"] = systemUser
+	}
+	if c.noStats() {
+		return out
 	}
 	if x.Delays() {
 		out["messages_delayed"], out["message_bytes_delayed"] = i.Delayed, i.DelayedBytes

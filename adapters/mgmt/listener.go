@@ -58,6 +58,9 @@ func (c *boundedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// NetConn is the connection below, which may have TLS.
+func (c *boundedConn) NetConn() net.Conn { return c.Conn }
+
 var errForeign = errors.New("this is no HTTP")
 
 func (c *boundedConn) Close() error {

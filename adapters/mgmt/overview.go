@@ -14,6 +14,9 @@ func (c *call) getOverview() error {
 	if err != nil {
 		return err
 	}
+	if c.noStats() {
+		return c.one(c.plainOverview(vhosts))
+	}
 	totals := map[string]int{"queues": 0, "exchanges": 0, "consumers": 0, "connections": 0, "channels": 0}
 	key, sum := rateKey{kind: ratedVHost}, make(values, len(ratedNames[ratedVHost]))
 	for _, v := range vhosts {
@@ -43,16 +46,8 @@ func (c *call) getOverview() error {
 	}
 	queueTotals := object{}
 	c.s.rates.put(queueTotals, key, sum, levels, len(sum), c.spans.lengths)
-	out := object{
-		"management_version": RabbitVersion, "rabbitmq_version": RabbitVersion,
-		"product_name": "Leveret", "product_version": c.s.opts.Version,
-		"erlang_version": runtime.Version(), "erlang_full_version": runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
-		"rates_mode": c.s.ratesMode(), "sample_retention_policies": object{"global": ages(globalHistory), "basic": ages(basicHistory), "detailed": ages(basicHistory[:1])},
-		"exchange_types": exchangeTypes(), "cluster_name": c.s.ClusterName(), "default_queue_type": string(core.QueueClassic),
-		"release_series_support_status": "supported", "disable_stats": false, "enable_queue_totals": false,
-		"cluster_tags": object{}, "node_tags": object{}, "statistics_db_event_queue": 0,
-		"queue_totals": queueTotals, "object_totals": totals, "node": c.s.node(),
-	}
+	out := c.about()
+	out["queue_totals"], out["object_totals"] = queueTotals, totals
 	stats := c.s.rates.messageStats(key, sum, c.spans.messages)
 	if stats == nil {
 		stats = object{}
@@ -67,10 +62,46 @@ func (c *call) getOverview() error {
 	churn, is := object{}, c.s.churnValues()
 	c.s.rates.put(churn, rateKey{kind: ratedChurn}, is, 0, len(is), c.spans.node)
 	out["churn_rates"] = churn
+	return c.one(out)
+}
+
+// about is what an overview says of the broker itself.
+func (c *call) about() object {
+	out := object{
+		"management_version": RabbitVersion, "rabbitmq_version": RabbitVersion,
+		"product_name": "Leveret", "product_version": c.s.opts.Version,
+		"erlang_version": runtime.Version(), "erlang_full_version": runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
+		"rates_mode": c.s.ratesMode(), "sample_retention_policies": object{"global": ages(globalHistory), "basic": ages(basicHistory), "detailed": ages(basicHistory[:1])},
+		"exchange_types": exchangeTypes(), "cluster_name": c.s.ClusterName(), "default_queue_type": string(c.s.broker.DefaultQueueType()),
+		"release_series_support_status": "supported", "disable_stats": c.noStats(), "enable_queue_totals": c.queueTotals(),
+		"cluster_tags": object{}, "node_tags": object{}, "statistics_db_event_queue": 0, "node": c.s.node(),
+	}
 	if c.user.isMonitor() {
 		out["listeners"], out["contexts"] = c.s.listeners(), c.s.contexts()
 	}
-	return c.one(out)
+	return out
+}
+
+// plainOverview is the overview without statistics.
+func (c *call) plainOverview(vhosts []*core.VHost) object {
+	out, count := c.about(), map[string]int{"queues": 0, "exchanges": 0, "connections": 0}
+	for _, v := range vhosts {
+		count["queues"] += v.QueueCount()
+		for range v.Exchanges() {
+			count["exchanges"]++
+		}
+	}
+	for r := range c.s.broker.Registry().Rows(rowConnection) {
+		if c.maySee(r.Session) {
+			count["connections"]++
+		}
+	}
+	out["object_totals"] = count
+	if c.queueTotals() {
+		messages, ready, unacked := totals(vhosts...)
+		out["queue_totals"] = object{"messages": messages, "messages_ready": ready, "messages_unacknowledged": unacked}
+	}
+	return out
 }
 
 // ratesMode is what RabbitMQ calls it that we keep rates, or not.

@@ -16,7 +16,7 @@ func (c *call) listQueues() error {
 		return err
 	}
 	show := func(v *core.VHost, q core.Queue) object { return c.queueObject(v, q, false) }
-	if c.flag("disable_stats") {
+	if c.noStats() {
 		show = c.staticQueueObject
 	}
 	n := 0
@@ -29,7 +29,7 @@ func (c *call) listQueues() error {
 			rows = append(rows, row{v.Name(), q.Options().Name, func() object { return show(v, q) }})
 		}
 	}
-	if c.flag("disable_stats") {
+	if c.noStats() {
 		return c.list(rows)
 	}
 	return c.listBy(rows, c.queueColumn)
@@ -95,7 +95,7 @@ func (c *call) staticQueueObject(v *core.VHost, q core.Queue) object {
 		"name": o.Name, "vhost": v.Name(), "type": string(o.Type), "node": c.s.node(),
 		"durable": o.Durable, "auto_delete": o.AutoDelete, "exclusive": o.Exclusive, "arguments": tableJSON(o.Arguments),
 	}
-	if c.flag("enable_queue_totals") {
+	if c.queueTotals() {
 		i := q.Info()
 		out["messages"], out["messages_ready"], out["messages_unacknowledged"] = i.Ready+i.Unacked, i.Ready, i.Unacked
 	}
@@ -116,6 +116,9 @@ func (c *call) getQueue() error {
 	v, q, err := c.queue()
 	if err != nil {
 		return err
+	}
+	if c.noStats() {
+		return c.one(c.staticQueueObject(v, q))
 	}
 	return c.one(c.queueObject(v, q, true))
 }

@@ -2,6 +2,7 @@ package mgmt
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -33,7 +34,17 @@ type Options struct {
 	// NoRates keeps no rates: message_stats and everything called _details is left
 	// out of answers.
 	NoRates bool
-	DataDir string // Where messages are kept, for people; empty for memory only.
+	// NoStats shows what is set and declared only, as disable_stats=true in a
+	// request does; QueueTotals shows how many messages queues have nevertheless,
+	// as enable_queue_totals=true.
+	NoStats, QueueTotals bool
+	// MaxBody bounds the bodies of requests in bytes, but not those of
+	// definitions. [10 MiB]
+	MaxBody int64
+	// CertificateUser is the user that a client's certificate is for, which the
+	// connection has verified: who shows no credentials is that user. [nil: nobody]
+	CertificateUser func(*x509.Certificate) (string, error)
+	DataDir         string // Where messages are kept, for people; empty for memory only.
 	// Backup copies the broker's data directory to dir, which is absolute. Nil
 	// if there is none.
 	Backup func(dir string) error
@@ -91,6 +102,9 @@ func NewServer(o Options) *Server {
 	}
 	if o.FailedLoginDelay == 0 {
 		o.FailedLoginDelay = defaultFailedLoginDelay
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = maxBody
 	}
 	s := &Server{opts: o, broker: o.Broker, log: o.Logger, started: time.Now()}
 	s.rates = newSampler(s)
@@ -202,6 +216,15 @@ func (c *call) param(name string) string {
 
 // flag reports whether the query says name=true.
 func (c *call) flag(name string) bool { return c.r.URL.Query().Get(name) == "true" }
+
+// noStats reports whether the answer is to have no statistics. Who runs the
+// broker gets them over its socket whatever is set: ctl has no other way.
+func (c *call) noStats() bool {
+	return c.s.opts.NoStats && !c.overSocket() || c.flag("disable_stats")
+}
+
+// queueTotals reports whether such an answer has counts of messages.
+func (c *call) queueTotals() bool { return c.s.opts.QueueTotals || c.flag("enable_queue_totals") }
 
 // node is the name of the one node there is.
 func (s *Server) node() string { return s.broker.NodeName() }

@@ -185,7 +185,7 @@ func (c *call) getWhoami() error {
 // postLogin checks a form of username and password and answers with what to
 // send as basic authentication from now on.
 func (c *call) postLogin() error {
-	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, maxBody)
+	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, c.s.opts.MaxBody)
 	name, password := c.r.PostFormValue("username"), c.r.PostFormValue("password")
 	if err := c.login(name, password); err != nil {
 		return err

@@ -13,7 +13,10 @@ func (c *call) listVHosts() error {
 	if err != nil {
 		return err
 	}
-	traffic := c.s.trafficByVHost()
+	var traffic map[string]*traffic
+	if !c.noStats() {
+		traffic = c.s.trafficByVHost()
+	}
 	rows := []row{}
 	for _, v := range vhosts {
 		rows = append(rows, row{"", v.Name(), func() object { return c.vhostObject(v, traffic[v.Name()]) }})
@@ -45,13 +48,19 @@ func (c *call) vhostObject(v *core.VHost, traffic *traffic) object {
 	tags := append([]string{}, d.Tags...)
 	queueType := d.DefaultQueueType
 	if queueType == "" {
-		queueType = string(core.QueueClassic)
+		queueType = string(s.broker.DefaultQueueType())
 	}
 	out := object{
 		"name": v.Name(), "description": d.Description, "tags": tags, "default_queue_type": queueType, "tracing": d.Tracing,
 		"metadata":                object{"description": d.Description, "tags": tags, "default_queue_type": queueType},
 		"cluster_state":           object{s.node(): "running"},
 		"protected_from_deletion": d.Protected,
+	}
+	if c.noStats() {
+		if c.queueTotals() {
+			out["messages"], out["messages_ready"], out["messages_unacknowledged"] = totals(v)
+		}
+		return out
 	}
 	key := rateKey{ratedVHost, v.Name(), ""}
 	is := s.vhostValues(v)
@@ -64,6 +73,18 @@ func (c *call) vhostObject(v *core.VHost, traffic *traffic) object {
 		out["recv_oct_details"], out["send_oct_details"] = object{"rate": traffic.rates[0]}, object{"rate": traffic.rates[1]}
 	}
 	return out
+}
+
+// totals sums the messages of virtual hosts.
+func totals(vhosts ...*core.VHost) (messages, ready, unacked int) {
+	for _, v := range vhosts {
+		for q := range v.Queues() {
+			i := q.Summary()
+			ready += i.Ready
+			unacked += i.Unacked
+		}
+	}
+	return ready + unacked, ready, unacked
 }
 
 // vhostValues sums the queues and exchanges of v, and those it had.

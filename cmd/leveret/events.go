@@ -17,7 +17,7 @@ func logTee(s *config.Serve, written *logs.Logs) (logger func(category string) *
 	if !s.LogExchange {
 		return written.Logger, nil
 	}
-	tee = events.NewLogTee(slog.DiscardHandler)
+	tee = events.NewLogTee(slog.DiscardHandler, s.LogExchangeLevel)
 	return func(category string) *slog.Logger { return slog.New(tee.Before(written.Logger(category).Handler())) }, tee
 }
 

@@ -116,19 +116,18 @@ func TestTLSLogins(t *testing.T) {
 	ca := newPKI(t)
 	stranger := newPKI(t)
 	p := serving(t, ca.server(t, "127.0.0.1", certstest.Leaf{Name: "localhost"}, "--tls-verify", "peer", "--mqtt-cert-login", "--stomp-cert-login",
-		"--no-mqtt-anonymous", "--stomp-default-user", "none")...)
+		"--http-cert-login", "--no-mqtt-anonymous", "--stomp-default-user", "none")...)
 	p.addUser(ca.subject)
 	guest := login{"guest", "guest"}
 	for _, c := range []struct {
 		name   string
 		client *tls.Config
 		l      login
-		// What comes of it: nothing bad, a refusal by the broker (wanted of every
-		// protocol but those in apart), or the end of the handshake.
+		// What comes of it: nothing bad, a refusal by the broker, or the end of the
+		// handshake.
 		refused, broken bool
-		apart           string
 	}{
-		{name: "a certificate is the login", client: ca.with(ca.app), apart: "http"},
+		{name: "a certificate is the login", client: ca.with(ca.app)},
 		{name: "user and password win", client: ca.with(ca.app), l: guest},
 		{name: "a wrong password is not made good by a certificate", client: ca.with(ca.app), l: login{"guest", "wrong"}, refused: true},
 		{name: "no certificate, but a password", client: ca.trusts, l: guest},
@@ -141,9 +140,25 @@ func TestTLSLogins(t *testing.T) {
 	} {
 		for protocol, err := range p.tries(c.client, c.l) {
 			refused, broken := errors.Is(err, errRefused), err != nil && !errors.Is(err, errRefused)
-			if refused != (c.refused || protocol == c.apart) || broken != c.broken {
+			if refused != c.refused || broken != c.broken {
 				t.Errorf("%s, %s: %v", c.name, protocol, err)
 			}
+		}
+	}
+	for site, want := range map[string]int{"same-origin": http.StatusOK, "cross-site": http.StatusUnauthorized, "same-site": http.StatusUnauthorized} {
+		web := http.Client{Transport: &http.Transport{TLSClientConfig: ca.with(ca.app), DisableKeepAlives: true}}
+		r, err := http.NewRequest("GET", "https://"+p.addrs[secured("http")]+"/api/whoami", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Sec-Fetch-Site", site)
+		resp, err := web.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("a page that is %s: %s", site, resp.Status)
 		}
 	}
 	var host x509.HostnameError

@@ -117,16 +117,13 @@ var rules = []rule{
 	{"initial_frame_max", Idle, nil, "the first frames of a connection may be 8 KiB, as in RabbitMQ"},
 
 	// Limits and definitions.
-	{"consumer_max_per_channel", Missing, []string{"infinity"}, "consumers of a channel are not limited"},
 	{"session_max_per_connection", Idle, nil, "it is about AMQP 1.0, which is not served"},
 	{"link_max_per_session", Idle, nil, "it is about AMQP 1.0, which is not served"},
 	{"*.max_connections", Missing, []string{"infinity"}, "connections are limited by virtual host and by user, not by listener"},
 	{"*.tcp.max_connections", Missing, []string{"infinity"}, "connections to it are not limited"},
 	{"*.ssl.max_connections", Missing, []string{"infinity"}, "connections to it are not limited"},
-	{"cluster_queue_limit", Missing, []string{"infinity"}, "queues are limited by virtual host"},
 	{"cluster_exchange_limit", Missing, []string{"infinity"}, "exchanges are not limited"},
 	{"runtime_parameters.limits.*", Missing, nil, "parameters are not limited"},
-	{"default_queue_type", Missing, []string{"classic"}, "queues declared without a type are classic, unless their virtual host says otherwise"},
 	{"default_policies.operator.*.classic_queues.**", Idle, nil, oneNode},
 	{"definitions.hashing.algorithm", Idle, nil, "SHA-256 tells files of definitions apart"},
 	{"definitions.tls.cacertfile", Missing, nil, "definitions come over HTTPS with the system's authorities"},
@@ -199,12 +196,9 @@ var rules = []rule{
 	{"amqp10_client.**", Missing, nil, "AMQP 1.0: nothing here speaks it"},
 
 	// The HTTP API and Prometheus.
-	{"management.disable_stats", Missing, []string{"false"}, "the API shows statistics"},
-	{"management.enable_queue_totals", Idle, nil, "the API shows queue totals anyway"},
 	{"management.csp.policy", Missing, nil, "the API sends a policy of its own"},
 	{"management.hsts.policy", Missing, nil, "the API sends no such header"},
 	{"management.headers.**", Missing, nil, "the API sends its own headers"},
-	{"management.http.max_body_size", Missing, nil, "bodies of requests have at most 10 MB"},
 	{"management.http.hide_allow_header", Missing, []string{"false"}, "405 answers have Allow"},
 	{"management.http_log_dir", Missing, nil, "the HTTP API writes no access log"},
 	{"management.disable_basic_auth", Missing, []string{"false"}, "the API takes user and password"},
@@ -268,7 +262,6 @@ var rules = []rule{
 	{"log.*.formatter.**", Idle, nil, logWords},
 	{"log.console.use_colors", Idle, nil, logWords},
 	{"log.console.color_esc_seqs.*", Idle, nil, logWords},
-	{"log.exchange.level", Missing, nil, "the log exchange gets what the log gets"},
 	{"log.channel.level", Missing, nil, "what is said of channels is in the category connection"},
 	{"log.*.level", Idle, nil, "nothing is logged in such a category"},
 	{"log.file.rotation.compress", Missing, []string{"false"}, "old log files are not compressed"},

@@ -300,7 +300,7 @@ func TestWrongValuesAreRefusedTogether(t *testing.T) {
 }
 
 func TestStrictListsAll(t *testing.T) {
-	const text = "hearbeat = 1\nauth_ldap.port = 389\nnet_ticktime = 60\nreverse_dns_lookups = false\ncluster_queue_limit = 5\n"
+	const text = "hearbeat = 1\nauth_ldap.port = 389\nnet_ticktime = 60\nreverse_dns_lookups = false\ncluster_exchange_limit = 5\n"
 	s, r, err := loadText(t, text)
 	if err != nil {
 		t.Fatal(err)

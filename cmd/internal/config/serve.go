@@ -45,6 +45,9 @@ type Serve struct {
 	HTTPPathPrefix     string        `name:"http-path-prefix" conf:"management.path_prefix" group:"listeners" env:"LEVERET_HTTP_PATH_PREFIX" placeholder:"PATH" help:"What stands before every path of the management API and its console, /broker for example; for proxies that do not cut it off."`
 	HTTPCORSOrigins    []string      `name:"http-cors-origins" conf:"management.cors.allow_origins.*" group:"listeners" env:"LEVERET_HTTP_CORS_ORIGINS" default:"none" placeholder:"ORIGIN" help:"Web pages of other origins that may use the management API, as https://example.org, * for any, or none. [none]"`
 	HTTPCORSMaxAge     time.Duration `name:"http-cors-max-age" conf:"management.cors.max_age:s" group:"listeners" env:"LEVERET_HTTP_CORS_MAX_AGE" default:"30m" placeholder:"TIME" help:"How long browsers may remember that. [30m]"`
+	HTTPMaxBody        Size          `name:"http-max-body" conf:"management.http.max_body_size" group:"listeners" env:"LEVERET_HTTP_MAX_BODY" default:"10MiB" placeholder:"SIZE" help:"The largest body of a request to the management API; definitions may be larger. [10MiB]"`
+	HTTPDisableStats   bool          `name:"http-disable-stats" conf:"management.disable_stats" group:"listeners" env:"LEVERET_HTTP_DISABLE_STATS" help:"The management API shows no statistics, only what is set and declared, as with disable_stats=true in a request; for brokers that are watched through Prometheus."`
+	HTTPQueueTotals    bool          `name:"http-queue-totals" conf:"management.enable_queue_totals" group:"listeners" env:"LEVERET_HTTP_QUEUE_TOTALS" help:"Without statistics, it shows nevertheless how many messages queues have."`
 	HTTPSessionTimeout time.Duration `name:"http-session-timeout" conf:"management.login_session_timeout:min" group:"listeners" env:"LEVERET_HTTP_SESSION_TIMEOUT" default:"8h" placeholder:"TIME" help:"After how long without anybody there the console logs out, in whole minutes. [8h]"`
 
 	STOMPAddr            []string `name:"stomp-addr" conf:"stomp.listeners.tcp.*:addr" group:"listeners" env:"LEVERET_STOMP_ADDR" default:":61613" placeholder:"ADDR" help:"Where STOMP clients connect; none to serve none. [:61613]"`
@@ -80,6 +83,7 @@ type Serve struct {
 	CertLoginSANType  string `name:"cert-login-san-type" conf:"ssl_cert_login_san_type" group:"tls" env:"LEVERET_CERT_LOGIN_SAN_TYPE" default:"dns" enum:"dns,ip,email,uri,other_name" placeholder:"TYPE" help:"Which of the alternative names: dns, ip, email, uri or other_name. [dns]"`
 	CertLoginSANIndex int    `name:"cert-login-san-index" conf:"ssl_cert_login_san_index" group:"tls" env:"LEVERET_CERT_LOGIN_SAN_INDEX" default:"0" placeholder:"N" help:"Which of several of that type, from 0. [0]"`
 	MQTTCertLogin     bool   `name:"mqtt-cert-login" conf:"mqtt.ssl_cert_login" group:"tls" env:"LEVERET_MQTT_CERT_LOGIN" help:"MQTT clients that give neither user nor password are the user of their certificate."`
+	HTTPCertLogin     bool   `name:"http-cert-login" group:"tls" env:"LEVERET_HTTP_CERT_LOGIN" help:"Who uses the management API over TLS without an Authorization header is the user of their certificate."`
 	STOMPCertLogin    bool   `name:"stomp-cert-login" conf:"stomp.ssl_cert_login" group:"tls" env:"LEVERET_STOMP_CERT_LOGIN" help:"STOMP clients that give no login are the user of their certificate."`
 
 	DefaultUser     string   `name:"default-user" conf:"default_user" group:"users" env:"LEVERET_DEFAULT_USER" default:"guest" placeholder:"NAME" help:"The administrator a new broker has. [guest]"`
@@ -127,6 +131,9 @@ type Serve struct {
 	MaxConnections   int           `name:"max-connections" conf:"max_connections:count,connection_max:count" group:"limits" env:"LEVERET_MAX_CONNECTIONS" default:"0" placeholder:"N" help:"Connections of clients there may be; 0 for any number. [0]"`
 	MaxChannels      int           `name:"max-channels" conf:"channel_max_per_node:count" group:"limits" env:"LEVERET_MAX_CHANNELS" default:"0" placeholder:"N" help:"Channels of AMQP there may be on all connections together; 0 for any number. [0]"`
 	MaxVHosts        int           `name:"max-vhosts" conf:"vhost_max:count" group:"limits" env:"LEVERET_MAX_VHOSTS" default:"0" placeholder:"N" help:"Virtual hosts there may be; 0 for any number. [0]"`
+	MaxQueues        int           `name:"max-queues" conf:"cluster_queue_limit:count" group:"limits" env:"LEVERET_MAX_QUEUES" default:"0" placeholder:"N" help:"Queues there may be in all virtual hosts together, for who declares one more; 0 for any number. [0]"`
+	MaxConsumers     int           `name:"max-consumers" conf:"consumer_max_per_channel:count" group:"limits" env:"LEVERET_MAX_CONSUMERS" default:"0" placeholder:"N" help:"Consumers a channel of AMQP may have; 0 for any number. [0]"`
+	DefaultQueueType string        `name:"default-queue-type" conf:"default_queue_type" group:"limits" env:"LEVERET_DEFAULT_QUEUE_TYPE" default:"classic" enum:"classic,quorum,stream" placeholder:"TYPE" help:"What queues are that are declared without a type, in virtual hosts that do not say it: classic, quorum or stream. [classic]"`
 	MaxMessageSize   Size          `name:"max-message-size" conf:"max_message_size" group:"limits" env:"LEVERET_MAX_MESSAGE_SIZE" default:"128MiB" placeholder:"SIZE" help:"The largest body a client may publish. [128MiB]"`
 	Heartbeat        time.Duration `name:"heartbeat" conf:"heartbeat:s" group:"limits" env:"LEVERET_HEARTBEAT" default:"60s" placeholder:"TIME" help:"The heartbeat offered to AMQP clients; 0 offers none. [60s]"`
 	ChannelMax       uint16        `name:"channel-max" conf:"channel_max,max_channels_per_connection" group:"limits" env:"LEVERET_CHANNEL_MAX" default:"2047" placeholder:"N" help:"Channels an AMQP connection may open; 0 for as many as the protocol can number. [2047]"`
@@ -167,9 +174,10 @@ type Serve struct {
 	LogRotateCount int        `name:"log-rotate-count" conf:"log.file.rotation.count" live:"" group:"logging" env:"LEVERET_LOG_ROTATE_COUNT" default:"10" placeholder:"N" help:"How many old files stay. [10]"`
 	LogLevels      []string   `name:"log-levels" live:"" group:"logging" env:"LEVERET_LOG_LEVELS" placeholder:"CATEGORY=LEVEL" help:"Levels of categories of their own, wherever they go: connection for what clients do, queue for what happens to messages, default for the rest."`
 
-	EventVHost  string `name:"event-exchange-vhost" group:"logging" env:"LEVERET_EVENT_EXCHANGE_VHOST" conf:"event_exchange.vhost" placeholder:"VHOST" help:"The virtual host that has the exchange amq.rabbitmq.event, where the broker tells what happens; none for no such exchange. [that of --default-vhost]"`
-	AuditLog    string `name:"audit-log" group:"logging" env:"LEVERET_AUDIT_LOG" placeholder:"FILE" help:"Write down administrative acts in this file, as lines of JSON, instead of in the log."`
-	LogExchange bool   `name:"log-exchange" group:"logging" env:"LEVERET_LOG_EXCHANGE" conf:"log.exchange" help:"Publish the log, too, to the exchange amq.rabbitmq.log of the default virtual host, with the level as routing key."`
+	EventVHost       string     `name:"event-exchange-vhost" group:"logging" env:"LEVERET_EVENT_EXCHANGE_VHOST" conf:"event_exchange.vhost" placeholder:"VHOST" help:"The virtual host that has the exchange amq.rabbitmq.event, where the broker tells what happens; none for no such exchange. [that of --default-vhost]"`
+	AuditLog         string     `name:"audit-log" group:"logging" env:"LEVERET_AUDIT_LOG" placeholder:"FILE" help:"Write down administrative acts in this file, as lines of JSON, instead of in the log."`
+	LogExchangeLevel slog.Level `name:"log-exchange-level" conf:"log.exchange.level:level" group:"logging" env:"LEVERET_LOG_EXCHANGE_LEVEL" default:"debug" placeholder:"LEVEL" help:"Publish only lines of this level and above, of those that are logged. [debug]"`
+	LogExchange      bool       `name:"log-exchange" group:"logging" env:"LEVERET_LOG_EXCHANGE" conf:"log.exchange" help:"Publish the log, too, to the exchange amq.rabbitmq.log of the default virtual host, with the level as routing key."`
 
 	Pprof string `name:"pprof" group:"logging" env:"LEVERET_PPROF" placeholder:"ADDR" help:"Serve Go's profiles on this address, for example localhost:6060. Anyone who reaches it can read memory."`
 }
@@ -261,8 +269,8 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, fmt.Errorf("there are %d of --tls-cert and %d of --tls-key; each certificate needs its key", len(s.TLSCert), len(s.TLSKey))
 	case s.CertLoginSANIndex < 0:
 		return nil, fmt.Errorf("--cert-login-san-index %d is negative; the first is 0", s.CertLoginSANIndex)
-	case (s.MQTTCertLogin || s.STOMPCertLogin) && (s.TLSCA == "" || s.TLSVerify == "none"):
-		return nil, errors.New("--mqtt-cert-login and --stomp-cert-login need --tls-verify peer or require, and --tls-ca: not every authority of the system may name our users")
+	case (s.MQTTCertLogin || s.STOMPCertLogin || s.HTTPCertLogin) && (s.TLSCA == "" || s.TLSVerify == "none"):
+		return nil, errors.New("--mqtt-cert-login, --stomp-cert-login and --http-cert-login need --tls-verify peer or require, and --tls-ca: not every authority of the system may name our users")
 	case s.DefaultUser == "":
 		return nil, errors.New("--default-user must not be empty")
 	case s.STOMPUser == "":
@@ -271,8 +279,10 @@ func (s *Serve) Resolve() (*Settings, error) {
 		return nil, errors.New("--stomp-topic-exchange must not be empty")
 	case s.DefaultVHost == "":
 		return nil, errors.New("--default-vhost must not be empty")
-	case s.MaxConnections < 0 || s.MaxChannels < 0 || s.MaxVHosts < 0:
-		return nil, errors.New("--max-connections, --max-channels and --max-vhosts must not be negative")
+	case s.MaxConnections < 0 || s.MaxChannels < 0 || s.MaxVHosts < 0 || s.MaxQueues < 0 || s.MaxConsumers < 0:
+		return nil, errors.New("--max-connections, --max-channels, --max-vhosts, --max-queues and --max-consumers must not be negative")
+	case s.HTTPMaxBody < 1:
+		return nil, errors.New("--http-max-body must be a byte or more")
 	case s.MaxMessageSize < 1:
 		return nil, errors.New("--max-message-size must be at least 1")
 	case s.FrameMax < 4096 || s.FrameMax > 1<<30:
