@@ -88,7 +88,7 @@ function Progress({ id, done }: { id: string; done?: () => void }) {
   const m = live.data;
   const over = m && m.state !== 'running';
   return (
-    <Ask title={!m ? 'Moving…' : { running: 'Moving…', done: 'Moved', failed: 'The move failed', cancelled: 'The move was cancelled' }[m.state as string] ?? m.state} verb={over ? 'Done' : 'Go on in the background'} act={() => Promise.resolve()} done={done}>
+    <Ask told title={!m ? 'Moving…' : { running: 'Moving…', done: 'Moved', failed: 'The move failed', cancelled: 'The move was cancelled' }[m.state as string] ?? m.state} verb={over ? 'Done' : 'Go on in the background'} act={() => Promise.resolve()} done={done}>
       {live.error ? <Failure error={live.error} /> : !m ? <Loading /> : (
         <>
           <progress max={Math.max(1, m.matched ?? m.total ?? 1)} value={over && m.state === 'done' ? Math.max(1, m.matched ?? m.total ?? 1) : m.moved} aria-label="Progress" />

@@ -37,10 +37,12 @@ function Frame({ children }: { children: ComponentChildren }) {
 }
 
 /** Ask is a dialog that ends in an act or not. What fails is said in it. */
-export function Ask({ title, act, children, verb, danger, disabled, wide, stay, done }: {
+export function Ask({ title, act, children, verb, danger, disabled, wide, stay, told, done }: {
   title: string; verb: string; children: ComponentChildren; danger?: boolean; disabled?: boolean; wide?: boolean;
   /** Stays open when it is done: its content then shows what came of it. */
   stay?: boolean;
+  /** It is done already, or goes on anyhow: there is nothing to cancel. */
+  told?: boolean;
   /** Does it; a rejection keeps the dialog open and is shown. */
   act: () => Promise<unknown>;
   done?: () => void;
@@ -71,7 +73,7 @@ export function Ask({ title, act, children, verb, danger, disabled, wide, stay, 
         {error !== undefined && <Failure error={error} />}
       </div>
       <footer>
-        <Button onClick={closeDialog}>Cancel</Button>
+        {!told && <Button onClick={closeDialog}>Cancel</Button>}
         <Button type="submit" kind={danger ? 'danger' : 'primary'} disabled={busy || disabled}>{busy ? 'Working…' : verb}</Button>
       </footer>
     </form>

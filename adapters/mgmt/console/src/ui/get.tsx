@@ -22,7 +22,7 @@ export function Get({ q, done }: { q: Json; done: () => void }) {
   const m = modes.find(([v]) => v === mode)!;
   if (got) {
     return (
-      <Ask wide title={got.length === 0 ? 'The queue is empty' : plural(got.length, 'message')} verb="Done" act={() => Promise.resolve()} done={done}>
+      <Ask wide told title={got.length === 0 ? 'The queue is empty' : plural(got.length, 'message')} verb="Done" act={() => Promise.resolve()} done={done}>
         {got.map((g, i) => <MessageView key={i} m={g} />)}
       </Ask>
     );
