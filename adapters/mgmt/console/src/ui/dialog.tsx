@@ -29,9 +29,13 @@ function Frame({ children }: { children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const back = document.activeElement as HTMLElement | null;
-    ref.current!.showModal();
+    const d = ref.current!;
+    d.showModal();
     (ref.current!.querySelector<HTMLElement>('[autofocus], input:not([type=hidden]), textarea, select') ?? ref.current!.querySelector<HTMLElement>('footer button'))?.focus();
-    return () => back?.focus?.();
+    return () => {
+      d.close(); // What is under an open dialog cannot have the focus.
+      back?.focus?.();
+    };
   }, []);
   return <dialog ref={ref} class="dialog" onCancel={(e) => { e.preventDefault(); closeDialog(); }}>{children}</dialog>;
 }
