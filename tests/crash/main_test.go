@@ -108,7 +108,17 @@ func (p *place) connect(b *brokertest.Broker) *amqp.Connection {
 	if err != nil {
 		p.Fatalf("connect: %v\n%s", err, b.LogTail(4<<10))
 	}
-	p.Cleanup(func() { c.CloseDeadline(time.Now().Add(time.Second)) }) // It may be held.
+	p.Cleanup(func() {
+		closed := make(chan struct{})
+		go func() { // Ends at the latest when the broker has been killed.
+			defer close(closed)
+			c.CloseDeadline(time.Now().Add(time.Second)) // It may be held.
+		}()
+		select {
+		case <-closed:
+		case <-time.After(2 * time.Second):
+		}
+	})
 	return c
 }
 
