@@ -9,11 +9,18 @@ import { Icon } from './icons';
 
 const current = signal<{ id: number; body: ComponentChildren } | undefined>(undefined);
 let next = 1;
+/** What had the focus before the dialog. */
+let back: HTMLElement | undefined;
 
 export const openDialog = (body: ComponentChildren): void => {
+  if (!current.value) back = document.activeElement as HTMLElement | null ?? undefined;
   current.value = { id: next++, body };
 };
 export const closeDialog = (): void => {
+  // Closed at once, not when it is drawn again: what is under an open dialog cannot have the focus.
+  document.querySelector<HTMLDialogElement>('dialog.dialog[open]')?.close();
+  back?.focus();
+  back = undefined;
   current.value = undefined;
 };
 
@@ -28,14 +35,8 @@ export function Dialogs() {
 function Frame({ children }: { children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
   useEffect(() => {
-    const back = document.activeElement as HTMLElement | null;
-    const d = ref.current!;
-    d.showModal();
+    ref.current!.showModal();
     (ref.current!.querySelector<HTMLElement>('[autofocus], input:not([type=hidden]), textarea, select') ?? ref.current!.querySelector<HTMLElement>('footer button'))?.focus();
-    return () => {
-      d.close(); // What is under an open dialog cannot have the focus.
-      back?.focus?.();
-    };
   }, []);
   return <dialog ref={ref} class="dialog" onCancel={(e) => { e.preventDefault(); closeDialog(); }}>{children}</dialog>;
 }
