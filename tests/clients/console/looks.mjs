@@ -84,19 +84,28 @@ export async function everythingHasANameAndTheKeyboardReachesIt(b) {
   await keyboard(await b.page({ hash: '#/queues' }));
 }
 
+/** Waits until the focus is where test says, which pages bring about a moment after the key. */
+async function focus(page, what, test) {
+  try {
+    await page.waitForFunction(test);
+  } catch {
+    throw new Error(`${what}: the focus is on ${await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 200))}`);
+  }
+}
+
 async function keyboard(page) {
   await row(page, 'billing').waitFor();
   await page.keyboard.press('Tab');
-  equal(await page.evaluate(() => document.activeElement.textContent), 'To the content', 'the first stop of the Tab key');
+  await focus(page, 'the first stop of the Tab key', () => document.activeElement.textContent === 'To the content');
   await page.keyboard.press('Enter');
-  equal(await page.evaluate(() => document.activeElement.id), 'main', 'where the skip link leads');
+  await focus(page, 'where the skip link leads', () => document.activeElement.id === 'main');
   await page.keyboard.press('/');
-  equal(await page.evaluate(() => document.activeElement.hasAttribute('data-filter')), true, 'the slash leads to the filter');
+  await focus(page, 'the slash leads to the filter', () => document.activeElement.hasAttribute('data-filter'));
   // A dialog gives the focus back.
   await page.getByRole('button', { name: 'New queue' }).focus();
   await page.keyboard.press('Enter');
   await page.locator('dialog.dialog[open]').waitFor();
   await page.keyboard.press('Escape');
   await page.locator('dialog.dialog').waitFor({ state: 'detached' });
-  equal(await page.evaluate(() => document.activeElement.textContent), 'New queue', 'focus after the dialog');
+  await focus(page, 'after the dialog', () => document.activeElement.textContent === 'New queue');
 }
