@@ -19,7 +19,7 @@ type Credentials struct {
 	External bool
 
 	VHost    string // The virtual host it wants; "" where that is not known yet.
-	ClientID string // Of MQTT.
+	ClientID string // What it calls itself apart from the user, "" if it does not.
 
 	Protocol string // What login attempts are counted under; see LoginAttempts.
 	Peer     string // The client's IP address, "" if it has none.

@@ -119,7 +119,8 @@ func (c *call) enableFeature() error {
 
 // plugins are RabbitMQ's that are part of Leveret.
 var plugins = []string{
-	"rabbitmq_auth_mechanism_ssl", "rabbitmq_consistent_hash_exchange", "rabbitmq_delayed_message_exchange", "rabbitmq_management",
-	"rabbitmq_management_agent", "rabbitmq_message_deduplication", "rabbitmq_mqtt", "rabbitmq_random_exchange", "rabbitmq_recent_history_exchange",
-	"rabbitmq_stomp", "rabbitmq_web_mqtt", "rabbitmq_web_stomp",
+	"rabbitmq_auth_backend_http", "rabbitmq_auth_backend_oauth2", "rabbitmq_auth_mechanism_ssl", "rabbitmq_consistent_hash_exchange",
+	"rabbitmq_delayed_message_exchange", "rabbitmq_event_exchange", "rabbitmq_management", "rabbitmq_management_agent",
+	"rabbitmq_message_deduplication", "rabbitmq_mqtt", "rabbitmq_prometheus", "rabbitmq_random_exchange", "rabbitmq_recent_history_exchange",
+	"rabbitmq_shovel", "rabbitmq_shovel_management", "rabbitmq_stomp", "rabbitmq_web_mqtt", "rabbitmq_web_stomp",
 }

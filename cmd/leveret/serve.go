@@ -13,6 +13,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -256,7 +257,7 @@ func (s *serveCmd) Run(ctx context.Context, io streams) error {
 	adapters.Go(func() error { return shovels.Run(serving) })
 	for _, l := range listeners {
 		adapters.Go(func() error {
-			if l.speaks != config.HTTP && l.speaks != protocolPprof {
+			if !slices.Contains([]string{config.HTTP, config.Prometheus, protocolPprof}, l.speaks) { // Operators are not kept out.
 				l.Listener = &gate{l.Listener, &ops.suspended}
 			}
 			switch l.speaks {

@@ -117,7 +117,7 @@ func TestPlugins(t *testing.T) {
 		t.Errorf("list web: %d %s", code, out)
 	}
 	for line, want := range map[string]int{
-		"is_enabled rabbitmq_mqtt": 0, "is_enabled rabbitmq_mqtt rabbitmq_stomp": 0, "is_enabled rabbitmq_federation": 69, "is_enabled": 64,
+		"is_enabled rabbitmq_mqtt": 0, "is_enabled rabbitmq_prometheus rabbitmq_shovel rabbitmq_event_exchange": 0, "is_enabled rabbitmq_mqtt rabbitmq_stomp": 0, "is_enabled rabbitmq_federation": 69, "is_enabled": 64,
 		"enable rabbitmq_management": 0, "enable --offline rabbitmq_mqtt rabbitmq_stomp": 0, "enable nonsense": 65, "disable rabbitmq_mqtt": 69, "list_users": 64,
 	} {
 		if out, code := run(line); code != want {
